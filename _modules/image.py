@@ -1,0 +1,85 @@
+"""Look at base images. The state ``image.present`` makes them."""
+
+from __future__ import annotations
+
+try:
+    from corral.errors import salt_errors
+    from corral.image.wire import STORE, Store, shown
+
+    MISSING = ""
+except ImportError as missing:
+    MISSING = f"image needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+    STORE = ""
+
+    def salt_errors(function):
+        return function
+
+
+__func_alias__ = {"list_": "list"}
+
+
+def __virtual__():
+    return (False, MISSING) if MISSING else True
+
+
+@salt_errors
+def list_(directory=STORE):
+    """
+    Return the names of the images on this host, with the base that is current.
+
+    directory
+        Where the bases are. Default: ``/var/lib/libvirt/images/corral``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' image.list
+    """
+    store = Store(directory)
+    return {name: store.record(name).current.path for name in store.names()}
+
+
+@salt_errors
+def show(name, directory=STORE):
+    """
+    Return where an image came from and which of its bases are there; nothing when there is no such image.
+
+    name
+        The name of the image.
+
+    directory
+        Where the bases are. Default: ``/var/lib/libvirt/images/corral``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' image.show fedora-23
+    """
+    return shown(Store(directory), name)
+
+
+@salt_errors
+def users(name, directory=STORE, search=None):
+    """
+    Return who uses each base of an image: paths of overlays and names of guests.
+
+    name
+        The name of the image.
+
+    directory
+        Where the bases are. Default: ``/var/lib/libvirt/images/corral``.
+
+    search
+        List of folders in which overlays may be, besides the disks of libvirt's guests.
+        Default: ``/var/lib/libvirt/images``.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' image.users fedora-23
+    """
+    store = Store(directory, search) if search else Store(directory)
+    return {base.path: list(store.users(base)) for base in store.record(name).bases}

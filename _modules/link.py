@@ -1,0 +1,37 @@
+"""
+Network devices of this host, as they are.
+"""
+
+try:
+    from corral.errors import salt_errors
+    from corral.link import wire
+
+    MISSING = ""
+except ImportError as missing:
+    MISSING = f"{missing}: install the Python package of that name"
+
+    def salt_errors(function):
+        return function
+
+
+def __virtual__():
+    return (False, MISSING) if MISSING else True
+
+
+@salt_errors
+def show(name=None):
+    """
+    Return devices with their addresses, MTU and state, in the words of ``link.managed``.
+
+    name
+        One device, ``None`` if it is not there; all by default.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' link.show
+        salt '*' link.show ovsbr0
+    """
+    devices = {one: device.shown() for one, device in wire.look().items()}
+    return {name: devices.get(name)} if name else devices

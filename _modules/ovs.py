@@ -1,0 +1,135 @@
+"""
+Look at Open vSwitch: what is, what a declaration would change, and how the bonds are.
+
+The states of the same name change it.
+"""
+
+from functools import partial
+
+try:
+    from corral.converge import converge
+    from corral.errors import Refused, salt_errors
+    from corral.ovs import status, wire
+    from corral.ovs.host import declarable
+    from corral.ovs.model import Switch
+    from corral.ovs.plan import MANAGED
+    from corral.ovs.plan import plan as planner
+
+    MISSING = ""
+except ImportError as missing:
+    MISSING = f"ovs needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+
+    def salt_errors(function):
+        return function
+
+
+__func_alias__ = {"plan_": "plan"}
+
+
+def __virtual__():
+    return (False, MISSING) if MISSING else True
+
+
+@salt_errors
+def show(timeout=10):
+    """
+    Return the switch of this host in the words of its declaration.
+
+    What it returns can be declared as it is, but for ``error``: what ovs-vswitchd could not set up.
+
+    timeout
+        Seconds within which ovsdb-server must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.show
+    """
+    with wire.Wire("", timeout) as daemon:
+        return {"bridges": declarable(daemon.look().bridges)}
+
+
+@salt_errors
+def plan_(timeout=10, **switch):
+    """
+    Return the changes that ``ovs.switch_managed`` would make, as its ``test=True`` does.
+
+    bridges, ports, bonds
+        As for the state.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.plan bridges='{ovsbr0: {ports: {web0: {type: internal, tag: 10}}}}'
+    """
+    declaration = {key: value for key, value in switch.items() if not key.startswith("__")}
+    preview = converge(
+        "The switch",
+        {"test": True},
+        declare=lambda: Switch.declare(declaration),
+        wire=lambda _: wire.Wire(MANAGED, timeout),
+        plan=partial(planner, exact=True),
+    )
+    if preview["result"] is False:
+        raise Refused(preview["comment"])
+    return preview["changes"]
+
+
+@salt_errors
+def bond_status(bond=None, timeout=10):
+    """
+    Return the bonds by name: mode, LACP, members, and whether each bond is healthy and why not.
+
+    A bond is ``healthy`` when every member forwards and, with LACP, all of them are attached to one
+    partner. Its ``state`` is ``healthy``, ``degraded`` (some member forwards) or ``down``; ``reason`` names
+    the members and what is wrong with them.
+
+    bond
+        Only this bond. Default: all.
+
+    timeout
+        Seconds within which ovs-vswitchd and ovsdb-server must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.bond_status
+        salt '*' ovs.bond_status bond0
+    """
+    shown, negotiated = wire.asked(timeout, "bond/show", "lacp/show")
+    return _only(bond, status.bonds(shown, status.lacp(negotiated), wire.links(timeout)))
+
+
+@salt_errors
+def lacp_status(bond=None, timeout=10):
+    """
+    Return what LACP has negotiated, by bond: its own end, and actor and partner of each member.
+
+    bond
+        Only this bond. Default: all that have LACP.
+
+    timeout
+        Seconds within which ovs-vswitchd must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.lacp_status bond0
+    """
+    (negotiated,) = wire.asked(timeout, "lacp/show")
+    return _only(bond, status.lacp(negotiated))
+
+
+def _only(bond, found):
+    if bond is None:
+        return found
+    if bond not in found:
+        raise Refused(f"ovs-vswitchd has no such bond as {bond}.")
+    return {bond: found[bond]}

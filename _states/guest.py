@@ -1,0 +1,130 @@
+"""
+Single guests of libvirt: defined, running, stopped, absent
+===========================================================
+
+A field that is not mentioned is left as it is; ``null`` takes it away where that is possible. A list
+of ``disks`` or ``nics`` is the whole list of disks in files and of NICs on bridges. An existing guest
+is changed in place: it keeps its UUID, its MAC addresses and everything that is not declared here.
+What a running guest will see only when it starts again is shown with ``takes: restart``; it is not
+restarted for that. Many guests of one kind are a pool: see :py:mod:`guest_pool <states.guest_pool>`.
+
+.. code-block:: yaml
+
+    web:
+      guest.running:
+        - memory: 512M            # whole mebibytes; needed when the guest is created
+        - vcpus: 2                # default 1
+        - type: auto              # auto (default): kvm where the host can, else qemu | kvm | qemu
+        - machine: q35            # default: libvirt's
+        - cpu: host-model         # a mode (host-passthrough, host-model, maximum) or the name of a model
+        - tcg_cache: 64M          # emulation (type qemu) only: memory for translated code
+        - boot: [hd, network]     # hd | network | cdrom | fd, in this order
+        - disks:
+            - path: /var/lib/libvirt/images/web.qcow2   # must exist: see the state image.present
+              format: qcow2       # qcow2 (default) | raw
+              bus: virtio         # virtio (default) | sata | scsi | ide | usb
+        - nics:
+            - bridge: ovsbr0      # must exist: see the state ovs.bridge_present
+              switch: ovs         # ovs (default) | linux
+              vlan: 10            # access VLAN, Open vSwitch only; null for none
+              mac: 52:54:00:12:34:56   # computed from minion id and name when not given
+              model: virtio       # virtio (default) | e1000 | e1000e | rtl8139
+              offload: true       # false on a bridge with datapath_type netdev, or TCP breaks
+        - console_log: /var/log/libvirt/qemu/web-console.log   # what the serial port says; null for none
+        - rng: true               # a source of randomness from the host's /dev/urandom
+        - autostart: true         # start with the host
+        - on_poweroff: destroy    # destroy | restart | preserve | rename-restart
+        - on_reboot: restart
+        - on_crash: restart       # also coredump-destroy, coredump-restart
+        - uuid: 6f1c4e8e-3a52-5b5e-9d0c-3f8f2e4b7a11   # computed when not given; never changed
+
+The fields are those of libvirt's domain format, https://libvirt.org/formatdomain.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+try:
+    from corral.converge import converge
+    from corral.guest.model import Wanted
+    from corral.guest.plan import plan
+    from corral.guest.wire import Libvirt
+
+    MISSING = ""
+except ImportError as missing:
+    MISSING = str(missing)
+
+
+def __virtual__() -> bool | tuple[bool, str]:
+    if MISSING:
+        return (
+            False,
+            f"guest needs corral and pydantic in Salt's Python ({MISSING}): pip install saltext-corral",
+        )
+    return True
+
+
+def running(name: str, **fields: Any) -> dict[str, Any]:
+    """
+    The guest is defined with these fields and runs.
+
+    name
+        The guest's name.
+
+    fields
+        As in the example above. A guest that does not exist needs ``memory``.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Wanted.running(name, fields, owner=__opts__["id"]),
+        wire=lambda _: Libvirt(),
+        plan=plan,
+    )
+
+
+def stopped(name: str, **fields: Any) -> dict[str, Any]:
+    """
+    The guest does not run. Without fields, a guest that does not exist is fine; with fields, it is defined.
+
+    name
+        The guest's name.
+
+    fields
+        As in the example above.
+
+    shutdown_timeout
+        What the guest gets to power off before it is cut, for example ``90s`` or ``5m``; default ``60s``.
+        With ``0`` it is cut at once.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Wanted.stopped(name, fields, owner=__opts__["id"]),
+        wire=lambda _: Libvirt(),
+        plan=plan,
+    )
+
+
+def absent(name: str, **options: Any) -> dict[str, Any]:
+    """
+    The guest is stopped and not defined.
+
+    name
+        The guest's name.
+
+    disks
+        ``keep`` (default), or ``delete`` its disk images: their data is lost. Images that other guests
+        use, or that are the base of other guests' disks, are refused.
+
+    shutdown_timeout
+        As for ``stopped``.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Wanted.absent(name, options),
+        wire=lambda _: Libvirt(),
+        plan=plan,
+    )

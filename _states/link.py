@@ -1,0 +1,57 @@
+"""
+Network devices of this host: addresses, MTU, up or down, by netlink.
+
+.. code-block:: yaml
+
+    ovsbr0:
+      link.managed:
+        - addresses: [172.31.110.1/24, 'fd00:6e::1/64']
+        - mtu: 1500
+        - up: true
+
+What is not mentioned stays as it is. ``addresses`` is exact, but for addresses that somebody else looks
+after: the kernel's own (loopback, IPv6 link-local), those with a lifetime (DHCP, router advertisements) and
+those that a daemon has marked as its own. New addresses are added before others are removed.
+
+The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
+device or the host goes.
+"""
+
+try:
+    from corral.converge import converge
+    from corral.link.model import Link
+    from corral.link.plan import plan
+    from corral.link.wire import Netlink
+
+    MISSING = ""
+except ImportError as missing:
+    MISSING = f"{missing}: install the Python package of that name"
+
+
+def __virtual__():
+    return (False, MISSING) if MISSING else True
+
+
+def managed(name, **link):
+    """
+    Give a device exactly these addresses, and this MTU and state.
+
+    name
+        The device.
+
+    addresses
+        List of addresses with prefix length, IPv4 or IPv6.
+
+    mtu
+        In bytes, 68 to 65535.
+
+    up
+        Whether it is up.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Link.declare({**link, "name": name}, at=f"links.{name}"),
+        wire=lambda _: Netlink(),
+        plan=plan,
+    )

@@ -1,0 +1,88 @@
+"""The lease file that dnsmasq keeps, and giving leases back to it in a guest's stead."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import time
+from collections.abc import Sequence
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from corral.dhcp import files, paths
+from corral.dhcp.status import Lease, parse_leases
+from corral.dhcp.watch import LeaseWatch
+from corral.errors import Unavailable
+
+CALM_SECONDS = 0.03
+LONG_CALM_SECONDS = 0.3
+AT_ONCE = 64  # packets that surely fit the buffer of dnsmasq's socket
+
+
+def leases(subnet: str) -> tuple[Lease, ...]:
+    """Return the leases of a subnet, by address.
+
+    dnsmasq empties its file and writes it anew, in place, so a reader may meet half of it. What is taken
+    was not touched for a moment before and not while it was read; for nothing at all, or a cut-off line,
+    the moment is longer. After a second it is taken as it is: the next event tells of what was missing.
+    """
+    file = paths.leases(subnet)
+    deadline = time.monotonic() + 1.0
+    while True:
+        before = _touched(file)
+        text = files.read(file)
+        if text is None or before is None:
+            return ()
+        calm = CALM_SECONDS if text.endswith("\n") else LONG_CALM_SECONDS
+        age = time.time() - before
+        untouched = _touched(file) == before and not 0 <= age < calm
+        if untouched or time.monotonic() > deadline:
+            return parse_leases(text)
+        time.sleep(CALM_SECONDS)
+
+
+def _touched(file: Path) -> float | None:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:
+        return None
+
+
+def strike_off(subnet: str, macs: set[str]) -> None:
+    """Take leases out of the file while no dnsmasq runs, which would write it anew from memory."""
+    lines = (files.read(paths.leases(subnet)) or "").splitlines(keepends=True)
+    files.write(paths.leases(subnet), "".join(line for line in lines if not macs & set(line.split()[1:2])))
+
+
+def give_back(
+    subnet: str, theirs: Sequence[Lease], interface: str, server: IPv4Address, seconds: float
+) -> None:
+    """Send DHCPRELEASE (RFC 2131, 4.4.6) for each lease, and wait until dnsmasq has struck them all off.
+
+    interface, server
+        The device and the address that dnsmasq serves the subnet at.
+    seconds
+        After how long to raise ``Unavailable``.
+    """
+    deadline = time.monotonic() + seconds
+    for start in range(0, len(theirs), AT_ONCE):
+        some = theirs[start : start + AT_ONCE]
+        with LeaseWatch(paths.leases(subnet)) as changed:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+                for lease in some:
+                    sender.sendto(release_packet(lease, server), (str(server), 67))
+            while left := set(some) & set(leases(subnet)):
+                if not changed.wait(deadline - time.monotonic()):
+                    addresses = ", ".join(sorted(lease.address for lease in left))
+                    raise Unavailable(f"dhcp.{subnet}: dnsmasq has not taken back {addresses}.")
+
+
+def release_packet(lease: Lease, server: IPv4Address) -> bytes:
+    """Return a DHCPRELEASE: ``ciaddr`` and ``chaddr`` say whose lease, option 54 says to whom."""
+    hardware = bytes.fromhex(lease.mac.replace(":", ""))
+    whose = (IPv4Address(lease.address).packed, hardware)
+    head = struct.pack("!4B4sHH4s12x16s192x", 1, 1, len(hardware), 0, os.urandom(4), 0, 0, *whose)
+    options = bytes([0x63, 0x82, 0x53, 0x63, 53, 1, 7, 54, 4]) + server.packed + b"\xff"
+    return (head + options).ljust(300, b"\0")

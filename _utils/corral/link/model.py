@@ -1,0 +1,109 @@
+"""What may be declared about a network device of this host, and what one is."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationInfo, field_validator
+
+from corral.kinds import Flag, InterfaceAddress, InterfaceName, Number
+from corral.model import Model
+
+MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
+MTU_MIN_IPV6 = 1280  # RFC 8200, section 5: Linux takes IPv6 off a device below it
+
+
+class Link(Model):
+    """A device that some other tool or product makes."""
+
+    name: InterfaceName
+    mtu: Number = 1500
+    addresses: tuple[InterfaceAddress, ...] = ()
+    up: Flag = True
+
+    @field_validator("mtu")
+    @classmethod
+    def _mtu_in_bounds(cls, mtu: int) -> int:
+        if not MTU_MIN <= mtu <= MTU_MAX:
+            raise ValueError(f"{mtu} is not an MTU ({MTU_MIN}–{MTU_MAX})")
+        return mtu
+
+    @field_validator("addresses", mode="before")
+    @classmethod
+    def _null_is_none(cls, value: Any) -> Any:
+        return () if value is None else value
+
+    @field_validator("addresses")
+    @classmethod
+    def _each_once(cls, addresses: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for number, address in enumerate(addresses):
+            one = ipaddress.ip_interface(address)
+            if bare(address) in map(bare, addresses[:number]):
+                raise ValueError(f"{bare(address)} is a duplicate address")
+            wide = one.network.prefixlen < one.max_prefixlen - 1
+            if wide and one.ip == one.network.network_address:
+                raise ValueError(f"{address} is the address of a network, not of a host in it")
+            if wide and one.version == 4 and one.ip == one.network.broadcast_address:
+                raise ValueError(f"{address} is the broadcast address of its network")
+            if one.ip.is_multicast or one.ip.is_unspecified:
+                raise ValueError(f"{address} is no address of a host")
+            if one.version == 6 and info.data.get("mtu", MTU_MIN_IPV6) < MTU_MIN_IPV6:
+                raise ValueError(f"{address} needs an MTU of {MTU_MIN_IPV6} at least")
+        return addresses
+
+    @property
+    def at(self) -> str:
+        return f"links.{self.name}"
+
+
+@dataclass(frozen=True)
+class Held:
+    """An address that a device has.
+
+    ours
+        Whether it may be removed for not being declared: made for good and by hand, not by the kernel,
+        by DHCP or by a daemon that marks its own.
+    """
+
+    address: str
+    ours: bool = True
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device as it is; the defaults are those of one that has just been made."""
+
+    mtu: int = 1500
+    addresses: tuple[Held, ...] = ()
+    up: bool = False
+    index: int = 0
+
+    def shown(self) -> dict[str, Any]:
+        """Return it in the vocabulary of the declaration."""
+        return {"mtu": self.mtu, "addresses": [held.address for held in self.addresses], "up": self.up}
+
+
+def bare(address: str) -> str:
+    """Return an address without its prefix length."""
+    return address.partition("/")[0]
+
+
+def elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:
+    """Return a sentence for each declared address that another device of this host has already.
+
+    A link-local address means its own link only, and may be on any number of them (RFC 4291, 2.5.6).
+    """
+    taken = {
+        bare(held.address): name
+        for name, device in devices.items()
+        for held in device.addresses
+        if name != link.name and not ipaddress.ip_interface(held.address).is_link_local
+    }
+    return tuple(
+        f"{link.at}.addresses[{number}]: {one} is a duplicate address, {taken[one]} has it."
+        for number, one in enumerate(map(bare, link.addresses))
+        if one in taken
+    )

@@ -1,0 +1,158 @@
+"""Open vSwitch on this host: one read of the database, one guarded write, and ovs-vswitchd's answer to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from corral import converge
+from corral.errors import Invalid, NotInstalled, Refused, Unavailable
+from corral.ovs.host import Host
+from corral.ovs.model import Switch
+from corral.ovs.needs import bridges_needed, interfaces_needed, interfaces_touched
+from corral.ovs.operations import operations, select
+from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc
+from corral.ovs.rows import COLUMNS, atoms, fault, host
+
+# ovs-ctl and the packages put the database in one of these (ovsdb-server(1), FILES).
+DATABASES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
+NOT_ADDED = (-1, ["set", []])  # the ofport of an interface that ovs-vswitchd has not added
+PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+
+
+def _rundir() -> Path:
+    """Return the folder of the sockets, which Open vSwitch's own tools take from OVS_RUNDIR too."""
+    return Path(os.environ.get("OVS_RUNDIR", "/var/run/openvswitch"))
+
+
+class Wire(converge.Wire[Host, Switch]):
+    """The daemons of one host.
+
+    maker
+        What the bridges and ports made here are marked with.
+    timeout
+        Seconds within which each daemon must answer.
+    """
+
+    def __init__(self, maker: str, timeout: float = TIMEOUT) -> None:
+        self.maker, self.timeout = maker, _seconds(timeout)
+        self.database = Database(str(_rundir() / "db.sock"), self.timeout)
+
+    def read(self) -> Host:
+        """Look at the database once ovs-vswitchd has applied it, so that its errors are current."""
+        wanted, applied, found = self._look()
+        if applied < wanted:
+            self._applied(wanted)
+            found = self._look()[2]
+        asked(self.timeout, "version")  # a switch whose ovs-vswitchd is dead is not as declared
+        return found
+
+    def look(self) -> Host:
+        """Look at the database, whatever ovs-vswitchd is doing."""
+        return self._look()[2]
+
+    def _look(self) -> tuple[int, int, Host]:
+        if not os.path.exists(self.database.path):
+            raise _not_there("ovsdb-server", self.database.path)
+        root, *tables = self.database.transact([select(table, names) for table, names in COLUMNS.items()])
+        if not root["rows"]:
+            raise Unavailable("The Open vSwitch database is empty: run ovs-vsctl init, or start its service.")
+        (one,) = root["rows"]
+        return one["next_cfg"], one["cur_cfg"], host(*(table["rows"] for table in tables))
+
+    def bare(self) -> Host:
+        return Host({})
+
+    def lacks(self, todo: converge.Todo, current: Host, desired: Switch) -> tuple[str, ...]:
+        """Return a sentence for each bridge to be filled, and each NIC to be attached, that is not there."""
+        there = {name for _, name in socket.if_nameindex()}
+        sentences = [
+            f"bridges.{name}: there is no bridge {name} on this host."
+            for name in bridges_needed(todo, current)
+        ]
+        for name, path in interfaces_needed(todo).items():
+            known = current.rows.interfaces.get(name, {}).get("type", "")
+            if name not in there and known in ("", "system"):
+                at = f"bridges.{'.'.join(path)}"
+                sentences.append(f"{at}: there is no network interface {name} on this host.")
+        return tuple(sentences)
+
+    def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
+        """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
+        results = self.database.transact(operations(current, todo, self.maker))
+        (root,) = results[-1]["rows"]
+        self._applied(root["next_cfg"])
+        faults = self._faults()
+        refused = [f"{n}: {faults[n]}" for n in sorted(interfaces_touched(todo, current)) if n in faults]
+        if refused:
+            raise Refused(f"ovs-vswitchd could not set up {'; '.join(refused)}.")
+
+    def _applied(self, wanted: int) -> None:
+        """Wait until ovs-vswitchd has applied a configuration (ovs-vswitchd.conf.db(5), cur_cfg)."""
+        deadline = time.monotonic() + self.timeout
+        follow = ("cur_cfg", "Open_vSwitch")
+        changed = self.database.monitor(*follow, ["cur_cfg"])
+        while not any(row["new"]["cur_cfg"] >= wanted for row in changed.values() if "new" in row):
+            try:
+                changed = self.database.update(*follow, deadline)
+            except Unavailable:
+                raise Unavailable(
+                    f"The database has the configuration, but ovs-vswitchd has not applied it within"
+                    f" {self.timeout:g} s: is it running?"
+                ) from None
+        self.database.call("monitor_cancel", [follow[0]])
+
+    def _faults(self) -> dict[str, str | None]:
+        """Return what is wrong with the interfaces that ovs-vswitchd has not added, by name."""
+        selects = [
+            select("Interface", ["name", "error", "ofport"], [["ofport", "==", number]])
+            for number in NOT_ADDED
+        ]
+        return {row["name"]: fault(row) for found in self.database.transact(selects) for row in found["rows"]}
+
+    def close(self) -> None:
+        self.database.close()
+
+
+def _seconds(timeout: Any) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0:
+        raise Invalid(f"timeout: {timeout!r} is not a number of seconds above 0")
+    return float(timeout)
+
+
+def asked(timeout: float, *commands: str) -> list[str]:
+    """Return ovs-vswitchd's answers on its control socket, which ovs-appctl(8) uses too."""
+    timeout = _seconds(timeout)
+    pidfile = _rundir() / "ovs-vswitchd.pid"
+    try:
+        pid = int(pidfile.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        raise _not_there("ovs-vswitchd", str(pidfile)) from None
+    daemon = JsonRpc(str(_rundir() / f"ovs-vswitchd.{pid}.ctl"), "ovs-vswitchd", timeout)
+    try:
+        return [daemon.call(command, []) for command in commands]
+    finally:
+        daemon.close()
+
+
+def links(timeout: float) -> dict[str, str]:
+    """Return ``up`` or ``down`` by interface."""
+    database = Database(str(_rundir() / "db.sock"), _seconds(timeout))
+    try:
+        (answer,) = database.transact([select("Interface", ["name", "link_state"])])
+    finally:
+        database.close()
+    return {row["name"]: str(state) for row in answer["rows"] for state in atoms(row["link_state"])}
+
+
+def _not_there(daemon: str, path: str) -> Unavailable:
+    """Return the error for a file that a daemon makes when it starts and that is missing."""
+    if not shutil.which("ovs-vswitchd", path=PATH):
+        return NotInstalled("Open vSwitch is not installed on this host (Debian package openvswitch-switch).")
+    if not any(os.path.exists(database) for database in DATABASES):
+        return NotInstalled("Open vSwitch has no database on this host: its service has never been started.")
+    return Unavailable(f"{daemon} is not running: there is no {path}.")

@@ -1,0 +1,243 @@
+"""Devices kept as declared by netlink."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from corral.converge import converge
+from corral.errors import Unavailable
+from corral.link import wire
+from corral.link.model import Link
+from corral.link.plan import plan
+from tests.support.expect import assert_failed
+
+LINK, PEER = "vt-link0", "vt-link1"
+State = Callable[..., dict[str, Any]]
+
+
+def ip(*words: str) -> str:
+    done = subprocess.run(["ip", *words], check=True, capture_output=True, text=True, timeout=30)
+    return done.stdout
+
+
+def held(name: str = LINK) -> Any:
+    """Return what the kernel has, without counters of time."""
+    (link,) = json.loads(ip("-json", "address", "show", "dev", name))
+    addresses = [
+        (one["local"], one["prefixlen"], one.get("broadcast"), one.get("dynamic"))
+        for one in link["addr_info"]
+        if one["scope"] != "link"
+    ]
+    return sorted(addresses), link["mtu"], "UP" in link["flags"]
+
+
+def texts(name: str = LINK) -> list[str]:
+    return [f"{address}/{length}" for address, length, _, _ in held(name)[0]]
+
+
+@pytest.fixture
+def link() -> Iterator[str]:
+    ip("link", "add", LINK, "type", "veth", "peer", "name", PEER)
+    yield LINK
+    ip("link", "delete", LINK)
+
+
+def test_four_ways(four_ways: State, link: str) -> None:
+    made = four_ways(
+        "link.managed",
+        link,
+        look=held,
+        disturb=lambda: ip("address", "delete", "10.72.0.1/24", "dev", link),
+        drift={f"{link}.addresses.10.72.0.1/24": {"old": None, "new": "10.72.0.1/24"}},
+        addresses=["10.72.0.1/24", "fd72::1/64"],
+        mtu=1400,
+        up=True,
+    )
+    assert list(made) == [
+        f"{link}.mtu",
+        f"{link}.addresses.10.72.0.1/24",
+        f"{link}.addresses.fd72::1/64",
+        f"{link}.up",
+    ]
+    assert held() == ([("10.72.0.1", 24, "10.72.0.255", None), ("fd72::1", 64, None, None)], 1400, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "drift"),
+    [
+        (("address", "add", "10.72.9.9/24", "dev", LINK), {"addresses.10.72.9.9/24": ("10.72.9.9/24", None)}),
+        (("link", "set", LINK, "mtu", "1300"), {"mtu": (1300, 1500)}),
+        (("link", "set", LINK, "down"), {"up": (False, True)}),
+    ],
+    ids=["address added", "mtu", "down"],
+)
+def test_altered_behind_our_back(
+    four_ways: State, link: str, words: tuple[str, ...], drift: dict[str, tuple[Any, Any]]
+) -> None:
+    four_ways(
+        "link.managed",
+        link,
+        look=held,
+        disturb=lambda: ip(*words),
+        drift={f"{link}.{key}": {"old": old, "new": new} for key, (old, new) in drift.items()},
+        addresses=["10.72.0.1/24"],
+        mtu=1500,
+        up=True,
+    )
+
+
+def test_down_with_addresses(four_ways: State, link: str) -> None:
+    """Linux takes IPv6 addresses off a device that goes down; the declared ones are there afterwards."""
+    ip("link", "set", link, "up")
+    four_ways(
+        "link.managed",
+        link,
+        look=held,
+        disturb=lambda: ip("address", "delete", "fd72::2/64", "dev", link),
+        drift={f"{link}.addresses.fd72::2/64": {"old": None, "new": "fd72::2/64"}},
+        addresses=["fd72::2/64"],
+        up=False,
+    )
+
+
+def test_a_second_address_outlives_the_first_of_its_network(state: State, link: str) -> None:
+    state("link.managed", link, addresses=["10.72.0.1/24", "10.72.0.2/24"], up=True)
+    answer = state("link.managed", link, addresses=["10.72.0.2/24", "10.72.0.3/24"])
+    assert answer["result"] is True, answer
+    assert answer["changes"] == {
+        f"{link}.addresses.10.72.0.3/24": {"old": None, "new": "10.72.0.3/24"},
+        f"{link}.addresses.10.72.0.1/24": {"old": "10.72.0.1/24", "new": None},
+    }
+    assert texts() == ["10.72.0.2/24", "10.72.0.3/24"]
+
+
+def test_addresses_of_others_stay(state: State, link: str) -> None:
+    ip("link", "set", PEER, "up")
+    ip("link", "set", link, "up")
+    ip("address", "add", "10.72.1.1/24", "dev", link, "valid_lft", "600", "preferred_lft", "600")
+    ip("address", "add", "10.72.2.1/24", "dev", link, "noprefixroute")
+    ip("address", "add", "10.72.3.1/24", "dev", link)
+    local = [one for one in wire.look()[link].addresses if one.address.startswith("fe80")]
+    assert local
+    answer = state("link.managed", link, addresses=None)
+    assert answer["changes"] == {f"{link}.addresses.10.72.3.1/24": {"old": "10.72.3.1/24", "new": None}}
+    assert texts() == ["10.72.1.1/24", "10.72.2.1/24"]
+    assert [one for one in wire.look()[link].addresses if one.address.startswith("fe80")] == local
+    before = texts("lo")
+    assert state("link.managed", "lo", addresses=[], up=True)["changes"] == {}
+    assert texts("lo") == before and "127.0.0.1/8" in before
+
+
+def test_what_is_not_mentioned_stays(state: State, link: str) -> None:
+    state("link.managed", link, addresses=["10.72.0.1/24"], mtu=1400, up=True)
+    before = held()
+    answer = state("link.managed", link)
+    assert (answer["result"], answer["changes"]) == (True, {})
+    answer = state("link.managed", link, mtu=1450)
+    assert answer["changes"] == {f"{link}.mtu": {"old": 1400, "new": 1450}}
+    assert held()[0] == before[0]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (
+            {"addresses": ["10.72.0.1"]},
+            "links.vt-link0.addresses[0]: '10.72.0.1' is not an address with prefix length",
+        ),
+        (
+            {"addresses": ["10.72.0.1/24", "10.72.0.1/25"]},
+            "links.vt-link0.addresses: 10.72.0.1 is a duplicate address",
+        ),
+        (
+            {"addresses": ["10.72.0.0/24"]},
+            "links.vt-link0.addresses: 10.72.0.0/24 is the address of a network",
+        ),
+        (
+            {"addresses": ["10.72.0.255/24"]},
+            "links.vt-link0.addresses: 10.72.0.255/24 is the broadcast address",
+        ),
+        (
+            {"addresses": ["fd72::1/64"], "mtu": 1000},
+            "links.vt-link0.addresses: fd72::1/64 needs an MTU of 1280",
+        ),
+        ({"addresses": "10.72.0.1/24"}, "links.vt-link0.addresses: "),
+        ({"mtu": 20}, "links.vt-link0.mtu: 20 is not an MTU (68–65535)"),
+        ({"mtu": "big"}, "links.vt-link0.mtu: "),
+        ({"mtu": None}, "links.vt-link0.mtu: None is not valid"),
+        ({"up": "yes"}, "links.vt-link0.up: "),
+        ({"mut": 1400}, "links.vt-link0.mut: unknown key"),
+        (
+            {"addresses": ["10.72.8.8/32"]},
+            "links.vt-link0.addresses[0]: 10.72.8.8 is a duplicate address, vt-link1 has",
+        ),
+    ],
+)
+def test_bad_input(state: State, link: str, wrong: dict[str, Any], sentence: str) -> None:
+    ip("address", "add", "10.72.8.8/24", "dev", PEER)
+    before = held()
+    assert_failed(state("link.managed", link, **{"mtu": 1400, "up": True, **wrong}), sentence)
+    assert held() == before
+
+
+def test_a_link_that_is_not_there(state: State) -> None:
+    sentence = "links.vt-nosuch: there is no such link on this host."
+    assert_failed(state("link.managed", "vt-nosuch", addresses=["10.72.0.1/24"]), sentence)
+    preview = state("link.managed", "vt-nosuch", test=True, addresses=["10.72.0.1/24"], mtu=1500, up=True)
+    assert preview["result"] is None and f"A run now would be refused: {sentence}" in preview["comment"]
+    assert preview["changes"] == {
+        "vt-nosuch.addresses.10.72.0.1/24": {"old": None, "new": "10.72.0.1/24"},
+        "vt-nosuch.up": {"old": False, "new": True},
+    }
+    assert_failed(state("link.managed", "a/b", up=True), "links.a/b.name: 'a/b' is not an interface name")
+
+
+def test_what_the_kernel_refuses(state: State) -> None:
+    """A device without IPv6 takes no IPv6 address; what was done before that is shown."""
+    ip("link", "add", "brt-link0", "type", "bridge")
+    try:
+        ip("link", "set", "brt-link0", "addrgenmode", "none")
+        with open("/proc/sys/net/ipv6/conf/brt-link0/disable_ipv6", "w") as switch:
+            switch.write("1")
+        answer = state("link.managed", "brt-link0", addresses=["10.72.4.1/24", "fd72:4::1/64"])
+        assert answer["result"] is False
+        assert answer["comment"].startswith(
+            "links.brt-link0.addresses.fd72:4::1/64: the kernel refuses 'fd72:4::1/64'"
+        )
+        assert answer["changes"] == {"brt-link0.addresses.10.72.4.1/24": {"old": None, "new": "10.72.4.1/24"}}
+    finally:
+        ip("link", "delete", "brt-link0")
+
+
+def test_a_kernel_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "SECONDS", 0.2)
+    released = threading.Event()
+    with pytest.raises(Unavailable, match="netlink: no answer of the kernel"):
+        wire.ask(lambda _: released.wait(20))
+    released.set()
+
+
+def test_beside_a_running_event_loop(link: str) -> None:
+    """A minion runs states beside its own event loop, where a second one must not be started."""
+
+    async def inside() -> dict[str, Any]:
+        wanted = {"name": link, "addresses": ["10.72.0.1/24"]}
+        return converge(
+            link, {}, declare=lambda: Link.declare(wanted), wire=lambda _: wire.Netlink(), plan=plan
+        )
+
+    assert asyncio.run(inside())["result"] is True
+
+
+def test_show(salt: Any, state: State, link: str) -> None:
+    state("link.managed", link, addresses=["10.72.0.1/24"], up=False)
+    assert salt.cmd("link.show", link) == {link: {"addresses": ["10.72.0.1/24"], "mtu": 1500, "up": False}}
+    assert {"lo", LINK, PEER} <= set(salt.cmd("link.show"))
+    assert salt.cmd("link.show", "vt-nosuch") == {"vt-nosuch": None}

@@ -1,0 +1,97 @@
+"""A real Salt master and minion in a throw-away hypervisor (``bin/test`` enters one)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.salt_here import REPO
+
+PILLAR = {
+    "corral": {
+        "roles": ["switch", "links", "dhcp"],
+        "switch": {
+            "bridges": {
+                "brt-master": {
+                    "datapath_type": "netdev",
+                    "ports": {"mgmt0": {"type": "internal", "tag": 123}},
+                    "bonds": {
+                        "bond0": {
+                            "members": ["eth1", "eth2"],
+                            "mode": "balance-tcp",
+                            "lacp": "active",
+                            "lacp_time": "fast",
+                        }
+                    },
+                }
+            }
+        },
+        "links": {"brt-master": {"addresses": ["172.31.120.1/24"], "up": True}},
+        "dhcp": {
+            "integration": {
+                "interface": "brt-master",
+                "network": "172.31.120.0/24",
+                "range": "172.31.120.100-172.31.120.120",
+                "router": "172.31.120.1",
+                "domain": "vmworld",
+            }
+        },
+    }
+}
+
+
+def pytest_configure() -> None:
+    if "CORRAL_LAB_HOST" not in os.environ:
+        raise pytest.UsageError("Integration tests change the host they run on: start them by bin/test.")
+
+
+@pytest.fixture(scope="session")
+def salt_factories_config() -> dict[str, Any]:
+    return {"code_dir": str(REPO), "inject_sitecustomize": False, "start_timeout": 120}
+
+
+@pytest.fixture(scope="module")
+def pillar_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pillar")
+    (folder / "top.sls").write_text(yaml.safe_dump({"base": {"*": ["host"]}}))
+    (folder / "host.sls").write_text(yaml.safe_dump(PILLAR))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def master(salt_factories: Any, pillar_tree: Path) -> Iterator[Any]:
+    factory = salt_factories.salt_master_daemon(
+        "corral-master",
+        overrides={
+            "open_mode": True,
+            "file_roots": {"base": [str(REPO / "salt")]},
+            "pillar_roots": {"base": [str(pillar_tree)]},
+        },
+    )
+    with factory.started(start_timeout=120):
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def minion(master: Any) -> Iterator[Any]:
+    factory = master.salt_minion_daemon("corral-minion", overrides={"enable_fqdns_grains": False})
+    with factory.started(start_timeout=120):
+        yield factory
+
+
+@pytest.fixture(scope="module")
+def salt(master: Any, minion: Any) -> Any:
+    """The ``salt`` command, aimed at the minion: ``salt("state.highstate")`` → its answer."""
+    client = master.salt_cli(timeout=180)
+
+    def call(function: str, *arguments: Any, **options: Any) -> Any:
+        answer = client.run(function, *arguments, minion_tgt=minion.id, **options)
+        assert answer.data is not None, answer
+        return answer.data
+
+    return call

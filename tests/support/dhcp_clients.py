@@ -1,0 +1,93 @@
+"""Fixtures of the DHCP tests: a bridge of their own, and clients that really ask for leases on it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from corral.dhcp import paths, process, wire
+from tests.support.dhcp_net import BRIDGE, NET, Ask, make_bridge, sh
+
+SCRIPT = """#!/bin/sh
+[ "$1" = bound ] && echo "ip=$ip router=$router domain=$domain broadcast=$broadcast ntp=$ntpsrv lease=$lease"
+exit 0
+"""
+
+
+@pytest.fixture
+def bridge() -> Iterator[str]:
+    make_bridge()
+    yield BRIDGE
+    for subnet in {*wire.subnets(), NET}:
+        running = process.find(subnet)
+        if running:
+            process.end(running)
+        for place in (paths.state(subnet), paths.run(subnet)):
+            shutil.rmtree(place, ignore_errors=True)
+        paths.config(subnet).unlink(missing_ok=True)
+    subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
+
+
+@pytest.fixture
+def ask(bridge: str, tmp_path: Path) -> Iterator[Ask]:
+    """Ask for a lease as the guest of a MAC: ``ask("52:…")`` → ``{"ip": …}``; empty when nobody answers."""
+    script = tmp_path / "udhcpc"
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    made: list[str] = []
+
+    def run(mac: str, *options: str, tries: int = 5) -> dict[str, str]:
+        tail = mac.replace(":", "")[-4:]
+        space, port = f"tdhcp-{tail}", f"vtdhcp{tail}"
+        if space not in made:
+            made.append(space)
+            sh("ip", "netns", "add", space)
+            ends = (
+                "link",
+                "add",
+                port,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                "eth0",
+                "netns",
+                space,
+                "address",
+                mac,
+            )
+            sh("ip", *ends)
+            sh("ip", "-n", space, "link", "set", "eth0", "up")
+        sh("ip", "link", "set", port, "master", bridge, "up")
+        client = [
+            "busybox",
+            "udhcpc",
+            "-f",
+            "-n",
+            "-q",
+            "-i",
+            "eth0",
+            "-t",
+            str(tries),
+            "-T",
+            "1",
+            "-s",
+            script,
+        ]
+        said = subprocess.run(
+            ["ip", "netns", "exec", space, *client, *options],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        bound = [line for line in said.stdout.splitlines() if line.startswith("ip=")]
+        return dict(pair.split("=", 1) for pair in bound[-1].split(" ")) if bound else {}
+
+    yield run
+    for space in made:
+        sh("ip", "netns", "delete", space)

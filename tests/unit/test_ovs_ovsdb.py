@@ -1,0 +1,136 @@
+"""The JSON-RPC client against a server that sends what a test tells it to, byte by byte."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corral.errors import Conflict, Refused, Unavailable
+from corral.ovs.ovsdb import Database
+
+Serve = Callable[..., Database]
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Answer the client's first message by these pieces, and keep all it sent in ``database.heard``."""
+    listener = socket.socket(socket.AF_UNIX)
+    path = str(tmp_path / "db.sock")
+    listener.bind(path)
+    listener.listen()
+    opened: list[Any] = [listener]
+
+    def start(*pieces: bytes, timeout: float = 5, hang_up: bool = False) -> Database:
+        database = Database(path, timeout)
+        database.heard = []  # type: ignore[attr-defined]
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            opened.append(connection)
+            database.heard.append(connection.recv(65536))  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):  # the client may hang up at once
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(0.01)  # so that the pieces arrive apart
+                if hang_up:
+                    connection.close()
+                else:
+                    database.heard.append(connection.recv(65536))  # type: ignore[attr-defined]
+
+        threading.Thread(target=answer, daemon=True).start()
+        opened.append(database)
+        return database
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def reply(result: Any, error: Any = None, number: int = 1) -> bytes:
+    return json.dumps({"id": number, "result": result, "error": error}).encode()
+
+
+def test_an_answer_in_pieces_is_put_together(serve: Serve) -> None:
+    text = reply([{"rows": [{"name": "ünïcode {}"}, {"name": '"}'}]}])
+    database = serve(*(text[n : n + 3] for n in range(0, len(text), 3)))
+    assert database.transact([{"op": "select"}]) == [{"rows": [{"name": "ünïcode {}"}, {"name": '"}'}]}]
+
+
+def test_messages_without_a_gap_are_told_apart_and_echo_is_answered(serve: Serve) -> None:
+    echo = b'{"method":"echo","params":[1],"id":"echo"}'
+    update = json.dumps({"method": "update", "id": None, "params": ["cur_cfg", {"T": {"u": {}}}]}).encode()
+    database = serve(echo + update + reply({"T": {"u": {"new": {"cur_cfg": 1}}}}))
+    assert database.monitor("cur_cfg", "T", ["cur_cfg"]) == {"u": {"new": {"cur_cfg": 1}}}
+    assert database.update("cur_cfg", "T", time.monotonic() + 1) == {"u": {}}
+    while len(database.heard) < 2:  # type: ignore[attr-defined]
+        time.sleep(0.01)
+    assert json.loads(database.heard[1]) == {  # type: ignore[attr-defined]
+        "id": "echo",
+        "result": [1],
+        "error": None,
+    }
+
+
+def test_silence_is_unavailable_within_the_timeout(serve: Serve) -> None:
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=r"ovsdb-server does not answer on .*: no answer within 0\.2 s"):
+        serve(timeout=0.2).transact([])
+    assert time.monotonic() - start < 2
+
+
+def test_half_an_answer_is_no_answer(serve: Serve) -> None:
+    with pytest.raises(Unavailable, match="no answer within"):
+        serve(reply([])[:-1], timeout=0.2).transact([])
+
+
+def test_a_lost_connection_and_garbage_are_unavailable(serve: Serve) -> None:
+    with pytest.raises(Unavailable, match="it closed the connection"):
+        serve(hang_up=True).transact([])
+    with pytest.raises(Unavailable, match="is not JSON-RPC"):
+        serve(b"HTTP/1.1 400 Bad Request\r\n").transact([])
+
+
+def test_a_socket_nobody_listens_on_is_unavailable(tmp_path: Path) -> None:
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(tmp_path / "dead.sock"))
+    dead.close()
+    with pytest.raises(Unavailable, match="Connection refused"):
+        Database(str(tmp_path / "dead.sock")).transact([])
+
+
+WAIT = {"op": "wait"}
+TAKEN = {"error": "constraint violation", "details": "Transaction causes multiple rows"}
+
+
+@pytest.mark.parametrize(
+    ("operations", "results", "kind", "text"),
+    [
+        (
+            [WAIT, {"op": "update"}],
+            [{"error": "timed out", "details": "test failed"}, None],
+            Conflict,
+            "test",
+        ),
+        ([{"op": "insert"}], [{"uuid": ["uuid", "u"]}, TAKEN], Conflict, "multiple rows"),
+        ([{"op": "insert"}], [{"error": "constraint violation", "details": "5000"}], Refused, "5000"),
+        ([WAIT], [{"error": "unknown column"}], Refused, "unknown column"),
+    ],
+)
+def test_errors_of_a_transaction(
+    serve: Serve, operations: list[Any], results: list[Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        serve(reply(results)).transact(operations)
+
+
+def test_an_error_of_the_call_is_refused_with_its_text(serve: Serve) -> None:
+    with pytest.raises(Refused, match="ovsdb-server: unknown database: Open_vSwitch"):
+        serve(reply(None, {"error": "unknown database", "details": "Open_vSwitch"})).transact([])
