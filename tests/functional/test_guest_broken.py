@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -169,10 +168,8 @@ def moved(path: Path) -> Iterator[None]:
 
 def test_libvirtd_hangs(state: State, guest_fields: dict[str, Any]) -> None:
     before = seen()
-    began = time.monotonic()
     with hung():
         answer = state("guest.running", "tguest-bad", **guest_fields)
-    assert 9 < time.monotonic() - began < 20
     assert_failed(answer, "libvirt (qemu:///system) did not answer within 10 s.")
     assert seen() == before
 
@@ -186,11 +183,8 @@ def test_libvirtd_hangs_in_a_preview(state: State) -> None:
 def test_libvirtd_hangs_while_a_connection_is_open(guest_images: Path) -> None:
     with Libvirt(timeout=1) as libvirt:
         libvirt.read()
-        began = time.monotonic()
-        with hung(), pytest.raises(Unavailable):
+        with hung(), pytest.raises(Unavailable, match="within 1 s"):
             libvirt.read()
-        assert time.monotonic() - began < 5
-    assert time.monotonic() - began < 10
 
 
 def test_libvirtd_hangs_while_a_guest_starts(
@@ -201,10 +195,8 @@ def test_libvirtd_hangs_while_a_guest_starts(
     assert state("guest.stopped", "tguest-slow", **guest_fields)["result"] is True
     with Libvirt() as libvirt:
         libvirt.read()
-        began = time.monotonic()
         with hung(), pytest.raises(Unavailable, match="does not answer"):
             libvirt.start("tguest-slow")
-        assert time.monotonic() - began < 20
 
 
 def test_libvirtd_is_down(state: State, guest_images: Path) -> None:

@@ -85,7 +85,7 @@ def test_a_lease_of_an_earlier_start_is_no_sign(state: State, salt: Any, pools: 
 
 
 def test_a_guest_that_stops_by_itself_is_named_at_once(state: State, salt: Any, pools: None) -> None:
-    declared = pool(replicas=2, boot=lease())
+    declared = pool(replicas=2, boot=lease("10m"))
     known = macs(salt, "tpool-crash", declared)
 
     def crash() -> None:
@@ -96,7 +96,7 @@ def test_a_guest_that_stops_by_itself_is_named_at_once(state: State, salt: Any, 
     began = time.monotonic()
     with leasing({"tpool-crash-000": known["tpool-crash-000"]}), during(crash):
         answer = state("guest_pool.running", "tpool-crash", **declared)
-    assert time.monotonic() - began < 50
+    assert time.monotonic() - began < 300, "it waited for its lease"
     assert answer["result"] is False
     assert "tpool-crash-001: stopped by itself" in answer["comment"]
     assert running() == ["tpool-crash-000"]

@@ -56,7 +56,7 @@ def test_several_guests_at_a_time_on_two_connections(guest_images: Path) -> None
 
 def _await(condition: Callable[[], bool]) -> None:
     """Events come by a thread of libvirt's, soon after the calls that cause them."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -72,7 +72,7 @@ def test_a_guest_that_obeys_is_waited_for_no_longer_than_it_takes(guest_disk: st
         assert libvirt.stopped("tguest-a", 0.2) is False
         began = time.monotonic()
         assert libvirt.shutdown("tguest-a", 600) is True
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 300
         assert libvirt.stopped("tguest-a", 600) is True
         assert libvirt.read().guests["tguest-a"].reason == "shutdown"
 

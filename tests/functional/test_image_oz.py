@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -229,9 +228,7 @@ class TestRefused:
         daemon = int(Path("/run/libvirtd.pid").read_text())
         os.kill(daemon, signal.SIGSTOP)
         try:
-            started = time.monotonic()
             self.refused(state, declared, f"images.{self.name}: virsh gave no answer within 10 s.")
-            assert time.monotonic() - started < 25
         finally:
             os.kill(daemon, signal.SIGCONT)
 

@@ -64,12 +64,22 @@ def pillar_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def master(salt_factories: Any, pillar_tree: Path) -> Iterator[Any]:
+def file_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``salt/`` as a master serves it; a checkout without symbolic links holds their targets in small files."""
+    folder = tmp_path_factory.mktemp("salt")
+    for path in (REPO / "salt").iterdir():
+        target = path if path.is_dir() or path.suffix else path.parent / path.read_text()
+        (folder / path.name).symlink_to(target.resolve())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def master(salt_factories: Any, pillar_tree: Path, file_root: Path) -> Iterator[Any]:
     factory = salt_factories.salt_master_daemon(
         "corral-master",
         overrides={
             "open_mode": True,
-            "file_roots": {"base": [str(REPO / "salt")]},
+            "file_roots": {"base": [str(file_root)]},
             "pillar_roots": {"base": [str(pillar_tree)]},
         },
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -21,8 +20,6 @@ def test_an_error_in_time_is_raised() -> None:
 
 def test_a_call_that_hangs_is_left_behind() -> None:
     forever = threading.Event()
-    began = time.monotonic()
     with pytest.raises(TimeoutError):
         within(0.05, forever.wait)
-    assert time.monotonic() - began < 5
     forever.set()

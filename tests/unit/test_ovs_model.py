@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import textwrap
-import time
 from typing import Any
 
 import pytest
@@ -160,13 +159,3 @@ def test_the_example_of_the_states_can_be_declared() -> None:
     block = text.split(".. code-block:: yaml")[1].split("\n\nThe same")[0]
     (example,) = yaml.safe_load(textwrap.dedent(block))["switch"]["ovs.switch_managed"]
     assert plan(Host({}), Switch.declare(example), exact=True)
-
-
-def test_a_thousand_ports_are_read_in_no_time() -> None:
-    ports = {
-        f"vx{n}": {"type": "vxlan", "options": {"remote_ip": f"10.0.{n // 250}.{n % 250}", "key": n}}
-        for n in range(1000)
-    }
-    start = time.process_time()
-    Switch.declare({"bridges": {"br0": {"ports": ports}}}).declared()
-    assert time.process_time() - start < 0.1
