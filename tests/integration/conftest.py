@@ -65,7 +65,7 @@ def pillar_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def file_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``salt/`` as a master serves it; a checkout without symbolic links holds their targets in small files."""
+    """``salt/`` as a master serves it; a checkout that knows no links holds their targets in small files."""
     folder = tmp_path_factory.mktemp("salt")
     for path in (REPO / "salt").iterdir():
         target = path if path.is_dir() or path.suffix else path.parent / path.read_text()
