@@ -19,7 +19,7 @@ setup(
     packages=[*find_packages("_utils"), "corral.modules", "corral.states"],
     package_dir={"": "_utils", "corral.modules": "_modules", "corral.states": "_states"},
     install_requires=["salt>=3006", "pydantic>=2"],
-    extras_require={"guest": ["libvirt-python"], "link": ["pyroute2"], "readout": ["asyncssh"]},
+    extras_require={"guest": ["libvirt-python"], "link": ["pyroute2.minimal"], "readout": ["asyncssh"]},
     entry_points={"salt.loader": ["corral = corral.loader:dirs"]},
     classifiers=["Topic :: System :: Systems Administration", "Programming Language :: Python :: 3"],
 )

@@ -80,7 +80,7 @@ class Demo:
         with self.step("salt-call --local state.highstate test=True"):
             preview = self.highstate(minion, "test=True")
         began = time.monotonic()
-        with self.step("salt-call --local state.highstate", lambda: _progress(minion.host, self.guests)):
+        with self.step("salt-call --local state.highstate", _Progress(minion.host, self.guests)):
             done = self.highstate(minion)
         self.figures["converge_seconds"] = round(time.monotonic() - began, 1)
         self.figures["test_mode_matched"] = preview.our_changes() == done.our_changes()
@@ -171,15 +171,19 @@ class _Line:
             self.live.stop()
 
 
-def _progress(host: Host, guests: int) -> str:
-    """Return how many images are built and guests have leased, from the files of the host itself."""
-    root = Path(f"/proc/{host.pid}/root")
-    built = len(list((root / "var/lib/libvirt/images/corral").glob("*.json")))
-    try:
-        leased = len((root / LEASES).read_text().splitlines())
-    except OSError:
-        leased = 0
-    return f"images built {built}/1 · guests leased {leased}/{guests}"
+class _Progress:
+    """How many images are built and guests have leased, from the files of the host itself."""
+
+    def __init__(self, host: Host, guests: int) -> None:
+        self.root = Path(f"/proc/{host.pid}/root")
+        self.guests = guests
+        self.leased = 0
+
+    def __call__(self) -> str:
+        built = len(list((self.root / "var/lib/libvirt/images/corral").glob("*.json")))
+        with contextlib.suppress(OSError):  # dnsmasq empties the file each time before it writes it
+            self.leased = max(self.leased, len((self.root / LEASES).read_text().splitlines()))
+        return f"images built {built}/1 · guests leased {self.leased}/{self.guests}"
 
 
 def _disk_bytes(host: Host, guests: dict[str, Any]) -> int:

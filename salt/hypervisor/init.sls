@@ -6,7 +6,7 @@ corral-packages:
 
 corral-libraries:
   pip.installed:
-    - pkgs: [libvirt-python, pyroute2, asyncssh]
+    - pkgs: [libvirt-python, pyroute2.minimal, asyncssh]
     - reload_modules: True
     - require:
       - pkg: corral-packages

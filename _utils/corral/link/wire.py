@@ -54,10 +54,10 @@ def ask(question: Callable[[Any], Result]) -> Result:
 
 def _iproute() -> Any:
     try:
-        from pyroute2 import IPRoute  # takes a quarter of a second: only when a link is looked at
+        from pyroute2 import IPRoute  # loads slowly: only when a link is looked at
     except ImportError:
         raise NotInstalled(
-            "pyroute2 is not installed (package python3-pyroute2, or pyroute2 by pip)."
+            "pyroute2 is not installed (package python3-pyroute2, or pyroute2.minimal by pip)."
         ) from None
     return IPRoute()
 
