@@ -73,10 +73,12 @@ def _sentence(at: str, error: Mapping[str, Any]) -> str:
 
 
 def _shown(kind: str, value: Any) -> str:
-    """Return what may be shown of a wrong value: never a container, which may hold a secret, and
-    never what stands where text belongs, since every secret is text."""
+    """Return what may be shown of a wrong value: no container, which may hold a secret; a text only where a
+    word or a number belongs, since every secret is text; and nothing that stands where text belongs."""
     if isinstance(value, Mapping):
         return "a mapping"
     if isinstance(value, list | tuple):
         return "a list"
+    if isinstance(value, str) and not kind.startswith(("literal_", "int_", "bool_")):
+        return "a text"
     return f"a value of type {type(value).__name__}" if kind.startswith("string_") else repr(value)

@@ -149,7 +149,8 @@ def declare(name: str, data: Any) -> Image:
     if source is None:
         raise Invalid(f"{at}.source: is required")
     if not isinstance(source, str) or source not in SOURCES:
-        raise Invalid(f"{at}.source: {source!r} is not a source of images ({', '.join(SOURCES)})")
+        shown = repr(source) if isinstance(source, str) else f"a {type(source).__name__}"
+        raise Invalid(f"{at}.source: {shown} is not a source of images ({', '.join(SOURCES)})")
     return SOURCES[source].declare({**given, "name": name}, at=at)
 
 
