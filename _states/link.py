@@ -9,9 +9,11 @@ Network devices of this host: addresses, MTU, up or down, by netlink.
         - mtu: 1500
         - up: true
 
-What is not mentioned stays as it is. ``addresses`` is exact, but for addresses that somebody else looks
-after: the kernel's own (loopback, IPv6 link-local), those with a lifetime (DHCP, router advertisements) and
-those that a daemon has marked as its own. New addresses are added before others are removed.
+What is not mentioned stays as it is. Of ``addresses``, those that Corral made and that are no longer declared
+go away; what somebody else made stays: by hand or by the distribution, by DHCP, by keepalived. What Corral
+makes carries its mark (protocol 67, as ``ip -details address`` shows it). Linux knows such marks since 5.18;
+on an older kernel nothing is removed. New addresses are added before others are removed, and those that stay
+keep their routes.
 
 The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
 device or the host goes.
@@ -34,7 +36,7 @@ def __virtual__():
 
 def managed(name, **link):
     """
-    Give a device exactly these addresses, and this MTU and state.
+    Give a device these addresses, and this MTU and state.
 
     name
         The device.
@@ -43,7 +45,8 @@ def managed(name, **link):
         List of addresses with prefix length, IPv4 or IPv6.
 
     mtu
-        In bytes, 68 to 65535.
+        In bytes, 68 to 65535; 1280 at least where the device has IPv6 addresses. An internal port of Open
+        vSwitch has an ``mtu`` of its own, in ``ovs.switch_managed``.
 
     up
         Whether it is up.

@@ -16,6 +16,7 @@ from corral.errors import Conflict, Error, NotInstalled
 Current = TypeVar("Current")
 Desired = TypeVar("Desired")
 Todo = tuple[Change, ...]
+Plan = Callable[[Current, Desired], Todo]
 
 ATTEMPTS = 5  # reads and writes in a row that another writer may spoil before we say so
 
@@ -38,6 +39,10 @@ class Wire(ABC, Generic[Current, Desired]):
     def bare(self) -> Current:
         """Return what a host without the product looks like, for a preview before its installation."""
 
+    def look(self) -> Current:
+        """Look at what is configured, after a failure: without waiting for it to take effect."""
+        return self.read()
+
     def lacks(self, todo: Todo, current: Current, desired: Desired) -> tuple[str, ...]:
         """Return a sentence for each thing outside this product that the plan needs and that is missing."""
         return ()
@@ -58,7 +63,7 @@ def converge(
     *,
     declare: Callable[[], Desired],
     wire: Callable[[Desired], Wire[Current, Desired]],
-    plan: Callable[[Current, Desired], Todo],
+    plan: Plan[Current, Desired],
 ) -> dict[str, Any]:
     """Bring the host to the declaration, or say what that would change, as a state's return.
 
@@ -83,21 +88,25 @@ def converge(
         return _ret(name, False, (), str(error))
 
 
-def _preview(name: str, daemon: Any, plan: Any, desired: Any) -> dict[str, Any]:
-    notes = []
+def _preview(
+    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired
+) -> dict[str, Any]:
     try:
-        current = daemon.read()
-    except NotInstalled as missing:
-        current = daemon.bare()
-        notes.append(f"Previewed against an empty host: {missing}")
+        current, missing = daemon.read(), ""
+    except NotInstalled as absent:
+        current, missing = daemon.bare(), f"Previewed against an empty host: {absent}"
     todo = plan(current, desired)
     if not todo:
-        return _ret(name, True, (), f"{name} is as declared.")
-    notes += [f"A run now would be refused: {lack}" for lack in daemon.lacks(todo, current, desired)]
+        return _ret(name, True, (), f"{name} is as declared. {missing}".rstrip())
+    # What an empty host lacks is the product, and that has been said.
+    lacking = () if missing else daemon.lacks(todo, current, desired)
+    notes = [missing] if missing else [f"A run now would be refused: {lack}" for lack in lacking]
     return _ret(name, None, todo, " ".join([f"{_count(todo)} would be made.", *notes]))
 
 
-def _run(name: str, daemon: Any, plan: Any, desired: Any) -> dict[str, Any]:
+def _run(
+    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired
+) -> dict[str, Any]:
     for attempt in range(1, ATTEMPTS + 1):
         current = daemon.read()
         todo = plan(current, desired)
@@ -115,10 +124,16 @@ def _run(name: str, daemon: Any, plan: Any, desired: Any) -> dict[str, Any]:
             return _after_failure(name, daemon, plan, desired, todo, error)
         else:
             break
-    return _verified(name, todo, plan(daemon.read(), desired))
+    return _verified(name, daemon, plan, desired, todo)
 
 
-def _verified(name: str, todo: Todo, left: Todo) -> dict[str, Any]:
+def _verified(
+    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired, todo: Todo
+) -> dict[str, Any]:
+    try:
+        left = plan(daemon.read(), desired)
+    except Error as error:
+        return _ret(name, False, todo, f"{_count(todo)} made, but they could not be verified: {error}")
     if not left:
         return _ret(name, True, todo, f"{_count(todo)} made.")
     still = "; ".join(f"{c.dotted} is {c.old!r}, declared {c.new!r}" for c in left)
@@ -126,11 +141,16 @@ def _verified(name: str, todo: Todo, left: Todo) -> dict[str, Any]:
 
 
 def _after_failure(
-    name: str, daemon: Any, plan: Any, desired: Any, todo: Todo, error: Error
+    name: str,
+    daemon: Wire[Current, Desired],
+    plan: Plan[Current, Desired],
+    desired: Desired,
+    todo: Todo,
+    error: Error,
 ) -> dict[str, Any]:
     """Tell what an apply that broke off did: look once more, and show the steps that are no longer due."""
     try:
-        left = plan(daemon.read(), desired)
+        left = plan(daemon.look(), desired)
     except Error as unread:
         text = f"{error} What was done before that could not be read: {unread}"
         return _ret(name, False, (), text)

@@ -32,7 +32,10 @@ def teller(send: Callable[..., Any], tag: str) -> Progress:
         nonlocal listening
         if listening:
             started = time.monotonic()
-            sent = send(tag, {"text": text, "done": done, "total": total})
+            try:
+                sent = send(tag, {"text": text, "done": done, "total": total})
+            except Exception:  # whatever Salt's transport raises: what is told about must go on
+                sent = False
             listening = bool(sent) and time.monotonic() - started < PATIENCE
 
     return tell

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from corral.change import Change
 from corral.converge import converge
 from corral.errors import Unavailable
 from corral.link import wire
-from corral.link.model import Link
+from corral.link.model import Device, Link
 from corral.link.plan import plan
 from tests.support.expect import assert_failed
 
@@ -72,7 +73,10 @@ def test_four_ways(four_ways: State, link: str) -> None:
 @pytest.mark.parametrize(
     ("words", "drift"),
     [
-        (("address", "add", "10.72.9.9/24", "dev", LINK), {"addresses.10.72.9.9/24": ("10.72.9.9/24", None)}),
+        (
+            ("address", "add", "10.72.9.9/24", "dev", LINK, "proto", str(wire.OURS)),
+            {"addresses.10.72.9.9/24": ("10.72.9.9/24", None)},
+        ),
         (("link", "set", LINK, "mtu", "1300"), {"mtu": (1300, 1500)}),
         (("link", "set", LINK, "down"), {"up": (False, True)}),
     ],
@@ -94,8 +98,10 @@ def test_altered_behind_our_back(
 
 
 def test_down_with_addresses(four_ways: State, link: str) -> None:
-    """Linux takes IPv6 addresses off a device that goes down; the declared ones are there afterwards."""
+    """Linux takes IPv6 addresses off a device that goes down; those that stay are there afterwards."""
     ip("link", "set", link, "up")
+    ip("-6", "address", "add", "fd72::2/64", "dev", link)
+    ip("-6", "address", "add", "fd72::9/64", "dev", link)
     four_ways(
         "link.managed",
         link,
@@ -118,17 +124,65 @@ def test_a_second_address_outlives_the_first_of_its_network(state: State, link: 
     assert texts() == ["10.72.0.2/24", "10.72.0.3/24"]
 
 
+def test_another_address_of_the_network_keeps_the_routes_and_what_others_added(
+    state: State, link: str
+) -> None:
+    """Linux takes the later addresses of a network with its first one, and routes with the last."""
+    state("link.managed", link, addresses=["10.72.0.1/24"], up=True)
+    ip("link", "set", PEER, "up")
+    ip("address", "add", "10.72.0.9/24", "dev", link, "valid_lft", "600", "preferred_lft", "600")
+    ip("route", "add", "default", "via", "10.72.0.254", "dev", link, "metric", "7272")
+    answer = state("link.managed", link, addresses=["10.72.0.5/24"])
+    assert answer["result"] is True, answer
+    assert texts() == ["10.72.0.5/24", "10.72.0.9/24"]
+    assert "via 10.72.0.254" in ip("route", "show", "default", "dev", link)
+
+
+def test_a_narrow_mtu_is_refused_where_it_would_take_addresses_off(state: State, link: str) -> None:
+    ip("-6", "address", "add", "fd72::2/64", "dev", link)
+    before = held()
+    assert_failed(
+        state("link.managed", link, mtu=1000),
+        "links.vt-link0.mtu: 1000 would take fd72::2/64 off, IPv6 needs 1280 at least.",
+    )
+    assert held() == before
+
+
+def test_a_run_that_timed_out_changes_nothing_later(link: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    class Late(tuple[Change, ...]):
+        """Steps that netlink's thread gets only after the run has given up."""
+
+        def __iter__(self) -> Iterator[Change]:
+            if threading.current_thread() is not threading.main_thread():
+                released.wait(60)
+            return super().__iter__()
+
+    monkeypatch.setattr(wire, "SECONDS", 0.2)
+    before, others = held(), set(threading.enumerate())
+    current = {link: Device(index=json.loads(ip("-json", "link", "show", "dev", link))[0]["ifindex"])}
+    desired = Link.declare({"name": link, "mtu": 1400})
+    with pytest.raises(Unavailable, match="netlink: no answer of the kernel"):
+        wire.Netlink().apply(Late(plan(current, desired)), current, desired)
+    released.set()
+    for thread in set(threading.enumerate()) - others:
+        thread.join(60)
+    assert held() == before
+
+
 def test_addresses_of_others_stay(state: State, link: str) -> None:
     ip("link", "set", PEER, "up")
     ip("link", "set", link, "up")
+    assert state("link.managed", link, addresses=["10.72.3.1/24"])["result"] is True
     ip("address", "add", "10.72.1.1/24", "dev", link, "valid_lft", "600", "preferred_lft", "600")
-    ip("address", "add", "10.72.2.1/24", "dev", link, "noprefixroute")
-    ip("address", "add", "10.72.3.1/24", "dev", link)
+    ip("address", "add", "10.72.2.1/24", "dev", link)
+    ip("address", "add", "10.72.2.9/32", "dev", link, "proto", "18")  # as keepalived marks its own
     local = [one for one in wire.look()[link].addresses if one.address.startswith("fe80")]
     assert local
     answer = state("link.managed", link, addresses=None)
     assert answer["changes"] == {f"{link}.addresses.10.72.3.1/24": {"old": "10.72.3.1/24", "new": None}}
-    assert texts() == ["10.72.1.1/24", "10.72.2.1/24"]
+    assert texts() == ["10.72.1.1/24", "10.72.2.1/24", "10.72.2.9/32"]
     assert [one for one in wire.look()[link].addresses if one.address.startswith("fe80")] == local
     before = texts("lo")
     assert state("link.managed", "lo", addresses=[], up=True)["changes"] == {}

@@ -132,6 +132,38 @@ def test_a_failed_look_after_a_failed_apply_is_said() -> None:
     assert answer["comment"] == "no. What was done before that could not be read: the store is gone."
 
 
+def test_a_run_that_cannot_be_verified_shows_what_it_made() -> None:
+    answer = run(Store({}, dies_after=1), {"a": 1})
+    assert (answer["result"], answer["changes"]) == (False, {"s.a": {"old": None, "new": 1}})
+    assert answer["comment"] == "1 change made, but they could not be verified: the store is gone."
+
+
+def test_a_failed_run_does_not_wait_for_what_is_configured_to_take_effect() -> None:
+    class Waiting(Store):
+        def read(self) -> dict[str, Any]:
+            if self.writes:
+                raise Unavailable("it has not taken effect.")
+            return super().read()
+
+        def look(self) -> dict[str, Any]:
+            return dict(self.values or {})
+
+        def apply(self, todo: Any, current: Any, desired: Any) -> None:
+            super().apply(todo, current, desired)
+            raise Unavailable("it has not taken effect.")
+
+    answer = run(Waiting({}), {"a": 1})
+    assert (answer["result"], answer["comment"]) == (False, "it has not taken effect.")
+    assert answer["changes"] == {"s.a": {"old": None, "new": 1}}
+
+
+def test_before_the_installation_a_preview_of_nothing_says_so() -> None:
+    answer = run(Store(None), {"a": None}, test=True)
+    assert (answer["result"], answer["changes"]) == (True, {})
+    said = "s is as declared. Previewed against an empty host: the store is not installed."
+    assert answer["comment"] == said
+
+
 def test_conflicts_are_planned_again_with_a_bound() -> None:
     assert run(Store({}, conflicts=ATTEMPTS - 1), {"a": 1})["result"] is True
     answer = run(Store({}, conflicts=ATTEMPTS), {"a": 1})

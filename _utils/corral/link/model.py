@@ -64,12 +64,14 @@ class Held:
     """An address that a device has.
 
     ours
-        Whether it may be removed for not being declared: made for good and by hand, not by the kernel,
-        by DHCP or by a daemon that marks its own.
+        Whether Corral made it: only then it may be removed for not being declared.
+    lasting
+        Whether it is there for good, and not for a time that DHCP or a router gave.
     """
 
     address: str
     ours: bool = True
+    lasting: bool = True
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,19 @@ class Device:
 def bare(address: str) -> str:
     """Return an address without its prefix length."""
     return address.partition("/")[0]
+
+
+def too_narrow(device: Device, link: Link) -> tuple[str, ...]:
+    """Return a sentence for each IPv6 address that is to stay and that the declared MTU would take off."""
+    if "mtu" not in link.model_fields_set or link.mtu >= MTU_MIN_IPV6:
+        return ()
+    return tuple(
+        f"{link.at}.mtu: {link.mtu} would take {held.address} off, IPv6 needs {MTU_MIN_IPV6} at least."
+        for held in device.addresses
+        if (one := ipaddress.ip_interface(held.address)).version == 6
+        and not one.is_link_local
+        and (not held.ours or "addresses" not in link.model_fields_set or held.address in link.addresses)
+    )
 
 
 def elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ def plan(current: Mapping[str, Device], desired: Link) -> Todo:
     """Return what leads from the devices of this host to the declared one.
 
     A device that is not there yet is taken for one that has just been made. Taking a device down
-    takes IPv6 addresses off it, so that comes before they are added; an address is added before others
-    are removed, so that the host can be reached after any step.
+    takes IPv6 addresses off it, so that comes before they are added (and those that stay are put back);
+    an address is added before others are removed, so that the host can be reached after any step.
     """
     name = desired.name
     device = current.get(name, Device())

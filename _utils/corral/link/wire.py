@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from corral.change import Change
 from corral.converge import Todo, Wire
 from corral.errors import NotInstalled, Refused, Unavailable
-from corral.link.model import Device, Held, Link, bare, elsewhere
+from corral.link.model import Device, Held, Link, elsewhere, too_narrow
 
 Result = TypeVar("Result")
 Devices = Mapping[str, Device]
@@ -20,7 +22,9 @@ Devices = Mapping[str, Device]
 SECONDS = 10.0
 DUMPS = 3  # of a list that changes while it is read
 IFF_UP = 0x1
-IFA_F_PERMANENT, IFA_F_NOPREFIXROUTE = 0x80, 0x200
+OURS = 67  # who made an address (IFA_PROTO, Linux 5.18): 0 to 3 are the kernel's, daemons have their own
+IFA_F_PERMANENT = 0x80
+PROMOTE = "/proc/sys/net/ipv4/conf/{}/promote_secondaries"
 
 
 def ask(question: Callable[[Any], Result]) -> Result:
@@ -93,20 +97,10 @@ def _devices(netlink: Any) -> dict[str, Device]:
 
 
 def _held(message: Any) -> Held:
-    """Return an address and whether it is one that somebody set by hand and for good.
-
-    The kernel marks what DHCP and router advertisements gave for a time; NetworkManager and networkd
-    mark theirs by ``noprefixroute``; newer kernels and daemons say who they are (``IFA_PROTO``).
-    """
-    address = ipaddress.ip_interface(
-        f"{message.get_attr('IFA_LOCAL') or message.get_attr('IFA_ADDRESS')}/{message['prefixlen']}"
-    )
+    address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+    one = ipaddress.ip_interface(f"{address}/{message['prefixlen']}")
     flags = message.get_attr("IFA_FLAGS") or message["flags"]
-    lasting = (
-        flags & IFA_F_PERMANENT and not flags & IFA_F_NOPREFIXROUTE and not message.get_attr("IFA_PROTO")
-    )
-    kernels = address.is_loopback or (address.version == 6 and address.is_link_local)
-    return Held(str(address), bool(lasting) and not kernels)
+    return Held(str(one), message.get_attr("IFA_PROTO") == OURS, bool(flags & IFA_F_PERMANENT))
 
 
 class Netlink(Wire[Devices, Link]):
@@ -119,22 +113,55 @@ class Netlink(Wire[Devices, Link]):
         return {}
 
     def lacks(self, todo: Todo, current: Devices, desired: Link) -> tuple[str, ...]:
-        missing = () if desired.name in current else (f"{desired.at}: there is no such link on this host.",)
-        return missing + elsewhere(current, desired)
+        if desired.name not in current:
+            return (f"{desired.at}: there is no such link on this host.",)
+        return elsewhere(current, desired) + too_narrow(current[desired.name], desired)
 
     def apply(self, todo: Todo, current: Devices, desired: Link) -> None:
-        index = current[desired.name].index
+        device = current[desired.name]
+        given_up = threading.Event()
 
         def run(netlink: Any) -> None:
             for change in todo:
-                _change(netlink, index, change)
-            if any("addresses" in change.path and change.removes for change in todo):
-                _put_back(netlink, index, desired)
+                if given_up.is_set():  # the state has failed already: change nothing behind its back
+                    return
+                _change(netlink, device.index, change)
+                if change.path[1] == "up" and not change.new:
+                    _put_back(netlink, desired.name, device)
 
-        ask(run)
+        try:
+            with _promoting(desired.name, todo):
+                ask(run)
+        except Unavailable:
+            given_up.set()
+            raise
 
 
-def _change(netlink: Any, index: int, change: Change) -> None:
+@contextlib.contextmanager
+def _promoting(name: str, todo: Todo) -> Iterator[None]:
+    """Keep the other addresses of a network, and the routes by way of them, when its first goes.
+
+    Linux removes the later IPv4 addresses with the first one of their network unless it may promote them
+    (ip-sysctl, ``promote_secondaries``), and with a device's last address all of its routes.
+    """
+    switch = Path(PROMOTE.format(name))
+    if not any("addresses" in change.path and change.removes for change in todo):
+        yield
+        return
+    try:
+        was = switch.read_text()
+        if was.strip() == "0":
+            switch.write_text("1")
+    except OSError as failed:
+        raise Refused(f"links.{name}.addresses: {switch} cannot be set: {failed.strerror}.") from failed
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # the device is gone
+            switch.write_text(was)
+
+
+def _change(netlink: Any, index: int, change: Change, made_by: int = OURS) -> None:
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
@@ -143,7 +170,7 @@ def _change(netlink: Any, index: int, change: Change) -> None:
         elif change.path[1] == "up":
             netlink.link("set", index=index, state="up" if change.new else "down")
         elif change.creates:
-            netlink.addr("add", index=index, **_spec(change.new))
+            netlink.addr("add", index=index, proto=made_by, **_spec(change.new))
         else:
             netlink.addr("del", index=index, **_spec(change.old))
     except NetlinkError as refused:
@@ -162,13 +189,10 @@ def _spec(address: str) -> dict[str, Any]:
     return spec
 
 
-def _put_back(netlink: Any, index: int, desired: Link) -> None:
-    """Add again what went with another address of its network.
-
-    With the first IPv4 address of a network the kernel removes the later ones, unless
-    ``promote_secondaries`` is set (ip-sysctl, ``net.ipv4.conf``).
-    """
-    held = {bare(_held(message).address) for message in netlink.get_addr(index=index)}
-    for address in desired.addresses:
-        if bare(address) not in held:
-            _change(netlink, index, Change((desired.name, "addresses", address), None, address))
+def _put_back(netlink: Any, name: str, device: Device) -> None:
+    """Add again what went with the device's going down: Linux takes IPv6 addresses off it."""
+    held = {_held(message).address for message in netlink.get_addr(index=device.index)}
+    for one in device.addresses:
+        if one.lasting and one.address not in held and not ipaddress.ip_interface(one.address).is_link_local:
+            change = Change((name, "addresses", one.address), None, one.address)
+            _change(netlink, device.index, change, OURS if one.ours else 0)
