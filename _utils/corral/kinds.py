@@ -14,15 +14,22 @@ _UNITS = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
+def _octets(value: Any) -> str:
+    """Return a MAC address, or the start of one, in lower case with colons."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"{value} is a number: YAML reads a MAC address of digits as one, put it in quotes")
+    return str(value).lower().replace("-", ":")
+
+
 def _mac(value: Any) -> str:
-    text = str(value).lower().replace("-", ":")
+    text = _octets(value)
     if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}", text):
         raise ValueError(f"{value!r} is not a MAC address (52:54:00:12:34:56)")
     return text
 
 
 def _mac_prefix(value: Any) -> str:
-    text = str(value).lower().replace("-", ":")
+    text = _octets(value)
     if not re.fullmatch(r"[0-9a-f]{2}(:[0-9a-f]{2}){2}", text):
         raise ValueError(f"{value!r} is not a MAC prefix of three octets (52:54:00)")
     if int(text[:2], 16) & 1:
@@ -54,7 +61,9 @@ def _vlans(value: Any, one: Callable[[Any], int]) -> tuple[int, ...]:
         raise ValueError(f"{value!r} is not a list of VLAN ids")
     found: set[int] = set()
     for part in parts:
-        first, dash, last = str(part).strip().partition("-")
+        first, dash, last = (half.strip() for half in str(part).strip().partition("-"))
+        if dash and not (first and last):
+            raise ValueError(f"{part!r} is not a VLAN id (1–4094) or a range of them (20-29)")
         low, high = one(first), one(last if dash else first)
         if low > high:
             raise ValueError(f"{part!r} is a VLAN range that runs backwards")
@@ -98,7 +107,7 @@ def _seconds(value: Any) -> int:
 
 def _interface_address(value: Any) -> str:
     try:
-        if "/" not in str(value):
+        if "/" not in str(value) or "%" in str(value):
             raise ValueError
         return str(ipaddress.ip_interface(str(value)))
     except ValueError:
@@ -157,8 +166,9 @@ def _name(value: Any) -> str:
 
 def interface_name(value: Any) -> str:
     """Return a name that Linux takes for a network device: 1 to 15 bytes, no '/', no white space."""
-    if not isinstance(value, str) or not re.fullmatch(r"[^\s/:]{1,15}", value) or value in (".", ".."):
-        raise ValueError(f"{value!r} is not an interface name (1 to 15 characters, no '/', ':' or space)")
+    plain = isinstance(value, str) and re.fullmatch(r"[^\s/:]+", value) and value not in (".", "..")
+    if not plain or len(value.encode()) > 15:
+        raise ValueError(f"{value!r} is not an interface name (1 to 15 bytes, no '/', ':' or space)")
     return value
 
 

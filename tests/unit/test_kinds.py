@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter
@@ -18,7 +19,7 @@ NORMAL: list[tuple[Any, Any, Any]] = [
     (kinds.MacPrefix, "52:60:2F", "52:60:2f"),
     (kinds.Vlan, "12", 12),
     (kinds.VlanSet, [20, "10-12", 11], (10, 11, 12, 20)),
-    (kinds.VlanSet, "7,9-10", (7, 9, 10)),
+    (kinds.VlanSet, "7,9 - 10", (7, 9, 10)),
     (kinds.Size, "1024M", "1G"),
     (kinds.Size, "10GiB", "10G"),
     (kinds.Size, 100663296, "96M"),
@@ -34,21 +35,26 @@ NORMAL: list[tuple[Any, Any, Any]] = [
 ]
 WRONG: list[tuple[Any, Any, str]] = [
     (kinds.Mac, "52:60:2f:00:aa", "is not a MAC address"),
+    (kinds.Mac, yaml.safe_load("52:54:00:12:34:56"), "YAML reads a MAC address of digits as one"),
+    (kinds.MacPrefix, yaml.safe_load("52:54:00"), "YAML reads a MAC address of digits as one"),
     (kinds.MacPrefix, "53:60:2f", "multicast"),
     (kinds.Vlan, 5000, "5000 is not a VLAN id (1–4094)"),
     (kinds.Vlan, 0, "0 is not a VLAN id"),
     (kinds.Vlan, True, "True is not a VLAN id"),
     (kinds.Vlan, "²", "is not a VLAN id"),
     (kinds.VlanSet, ["9-3"], "runs backwards"),
+    (kinds.VlanSet, [-5], "-5 is not a VLAN id (1–4094) or a range"),
     (kinds.VlanSet, {"a": 1}, "is not a list of VLAN ids"),
     (kinds.Size, "10 apples", "is not a size"),
     (kinds.Size, True, "is not a size"),
     (kinds.Seconds, "soon", "is not a duration"),
     (kinds.InterfaceAddress, "172.31.110.1", "is not an address with prefix length"),
+    (kinds.InterfaceAddress, "fe80::1%eth0/64", "is not an address with prefix length"),
     (kinds.AddressRange, "10.0.0.9-10.0.0.1", "is not an address range"),
     (kinds.AddressRange, "10.0.0.9-2001:db8::1", "is not an address range"),
     (kinds.Network, "10.0.0.1/24", "has host bits set"),
     (kinds.InterfaceName, "a-name-of-16-chr", "is not an interface name"),
+    (kinds.InterfaceName, "ü" * 8, "is not an interface name"),
     (kinds.InterfaceName, "a/b", "is not an interface name"),
     (kinds.Name, "-x", "is not a name"),
     (kinds.Name, "../x", "is not a name"),

@@ -60,7 +60,7 @@ WRONG = [
     ),
     (
         {"bridges": {"a bridge": {}}},
-        "bridges.a bridge: 'a bridge' is not an interface name (1 to 15 characters, no '/', ':' or space)",
+        "bridges.a bridge: 'a bridge' is not an interface name (1 to 15 bytes, no '/', ':' or space)",
     ),
     (
         bond(members=["eth1"]),
