@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hypothesis import assume
 from hypothesis import strategies as st
 
 from corral.errors import Invalid
+from corral.ovs import rows
 from corral.ovs.host import Host, made
-from corral.ovs.model import Switch
+from corral.ovs.model import MARK, Switch
 from corral.ovs.plan import MANAGED
 
 
@@ -24,7 +25,59 @@ def host(bridges: Mapping[str, Any], owners: Mapping[str, str]) -> Host:
         for kind in ("ports", "bonds"):
             spec[kind] = {child: made(kind, settings) for child, settings in spec[kind].items()}
         complete[name] = spec | {"ports": local | spec["ports"]}
-    return Host(complete, owners)
+    return Host(complete, owners, rows.host(*tables(complete, owners)).rows)
+
+
+def tables(bridges: Mapping[str, Any], owners: Mapping[str, str]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the rows of Bridge, Port and Interface of a switch, as ovsdb-server sends them."""
+    found: tuple[list[Any], list[Any], list[Any]] = ([], [], [])
+    for name, bridge in bridges.items():
+        children = bridge["ports"] | bridge["bonds"]
+        own = {"name": name, "ports": _references("Port", children), "_uuid": _uuid("Bridge", name)}
+        found[0].append(own | _columns(bridge, rows.BRIDGE, rows.SETTINGS, owners.get(name)))
+        for child, spec in children.items():
+            members = spec.get("members", [child])
+            own = {
+                "name": child,
+                "interfaces": _references("Interface", members),
+                "_uuid": _uuid("Port", child),
+            }
+            columns = {**rows.PORT, **rows.BOND}
+            mark = owners.get(child) if child != name else None
+            found[1].append(own | _columns(spec, columns, rows.SETTINGS, mark))
+            for member in members:
+                interface = {
+                    "name": member,
+                    "ofport": 1,
+                    "error": ["set", []],
+                    "_uuid": _uuid("Interface", member),
+                }
+                settings = spec if member == child else {}
+                found[2].append(interface | _columns(settings, rows.INTERFACE, rows.OPTIONS, None))
+    return found
+
+
+def _uuid(table: str, name: str) -> list[str]:
+    return ["uuid", f"{table}-{name}"]
+
+
+def _references(table: str, names: Iterable[str]) -> list[Any]:
+    return ["set", [_uuid(table, name) for name in names]]
+
+
+def _columns(spec: Any, columns: Mapping[str, str], maps: Iterable[str], mark: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, column in columns.items():
+        value = spec.get(key)
+        row[column] = ["set", value or []] if value is None or isinstance(value, list) else value
+    for column in maps:
+        settings = dict(spec.get(column, {}))
+        if column == "other_config" and spec.get("lacp_time") == "fast":
+            settings["lacp-time"] = "fast"
+        if column == "external_ids" and mark is not None:
+            settings[MARK] = mark
+        row[column] = ["map", [list(pair) for pair in settings.items()]]
+    return row
 
 
 BRIDGES = ("br0", "br1", "br2")

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from corral.errors import Error
 from corral.ovs.host import Bridges, Host, advance, declarable
 from corral.ovs.model import Switch
-from corral.ovs.needs import interfaces_needed
+from corral.ovs.needs import bridges_needed, interfaces_made, interfaces_needed, interfaces_touched
+from corral.ovs.operations import operations
 from corral.ovs.plan import MANAGED, plan
+from corral.ovs.rows import host
 from tests.support import switches
 
 
@@ -61,6 +63,31 @@ def test_a_plan_leaves_its_input_alone(current: Host, desired: Switch) -> None:
     shown = repr(todo)
     advance(current.bridges, todo)
     assert (repr(current), repr(todo)) == (before, shown)
+
+
+@given(switches.hosts())
+def test_the_rows_of_these_switches_describe_them(current: Host) -> None:
+    read = host(*switches.tables(current.bridges, current.owners))
+    assert read.bridges == current.bridges
+    assert read.owners.items() <= current.owners.items()
+
+
+@given(switches.hosts(), switches.declarations(), st.booleans())
+def test_what_is_written_of_a_plan_is_guarded(current: Host, desired: Switch, exact: bool) -> None:
+    todo = _planned(current, desired, exact)
+    written = operations(current, todo, "test")
+    guarded = [one["where"][0] for one in written if one["op"] == "wait"]
+    assert all(one["where"][0] in guarded for one in written if one["op"] != "wait" and one.get("where"))
+
+
+@given(switches.hosts(), switches.declarations(), st.booleans())
+def test_what_a_plan_needs_and_touches_is_there(current: Host, desired: Switch, exact: bool) -> None:
+    todo = _planned(current, desired, exact)
+    after = advance(current.bridges, todo)
+    assert bridges_needed(todo, current) == {}
+    assert interfaces_touched(todo, current) <= {*_names(current.bridges), *_names(after)}
+    assert interfaces_needed(todo).keys() <= set(_names(after))
+    assert interfaces_made(todo).keys() <= after.keys() | set(_names(after))
 
 
 @given(switches.hosts(), switches.declarations())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from corral.change import Path
+from corral.change import Change, Path
 from corral.converge import Todo
-from corral.ovs.host import CHILDREN, Host, made
+from corral.ovs.host import Host, advance, made
 
 
 def interfaces_needed(todo: Todo) -> dict[str, Path]:
@@ -12,17 +12,32 @@ def interfaces_needed(todo: Todo) -> dict[str, Path]:
     needed: dict[str, Path] = {}
     for change in todo:
         path, new = change.path, change.new
-        if new is None or len(path) < 3:
+        if _type_given(change) == "system":
+            needed[path[2]] = path
+        elif new is None or path[1:2] != ("bonds",):
             continue
-        if len(path) == 3 and path[1] == "ports" and made("ports", new)["type"] == "system":
-            needed[path[2]] = path
-        elif len(path) == 3 and path[1] == "bonds":
+        elif len(path) == 3:
             needed.update(dict.fromkeys(new["members"], (*path, "members")))
-        elif path[1:2] == ("bonds",) and path[3:] == ("members",):
+        elif path[3:] == ("members",):
             needed.update({member: path for member in new if member not in change.old})
-        elif path[3:] == ("type",) and new == "system":
-            needed[path[2]] = path
     return needed
+
+
+def interfaces_made(todo: Todo) -> dict[str, Path]:
+    """Return the network interfaces that a plan makes: of new bridges, and of internal ports."""
+    made_here = {change.path[0]: change.path for change in todo if len(change.path) == 1 and change.creates}
+    internal = {change.path[2]: change.path for change in todo if _type_given(change) == "internal"}
+    return made_here | internal
+
+
+def _type_given(change: Change) -> str | None:
+    """Return the type that a change gives to a port, new or there; ``None`` when it gives none."""
+    path, new = change.path, change.new
+    if path[1:2] != ("ports",) or new is None:
+        return None
+    if len(path) == 3:
+        return str(made("ports", new)["type"])
+    return str(new) if path[3] == "type" else None
 
 
 def bridges_needed(todo: Todo, current: Host) -> dict[str, Path]:
@@ -36,17 +51,16 @@ def bridges_needed(todo: Todo, current: Host) -> dict[str, Path]:
 
 
 def interfaces_touched(todo: Todo, current: Host) -> set[str]:
-    """Return the interfaces that are part of what a plan changes."""
+    """Return the interfaces that are part of what a plan changes, as they are after it."""
+    after = advance(current.bridges, todo)
     touched = set()
     for change in todo:
-        bridge, kind, name = (*change.path, "", "")[:3]
-        if kind not in CHILDREN:
-            touched.add(bridge)
-        elif kind == "ports":
-            touched.add(name)
-        elif len(change.path) == 3:
-            touched.update((change.new or {}).get("members", ()))
+        path = change.path
+        if path[1:2] == ("ports",):
+            touched.add(path[2])
+        elif path[1:2] == ("bonds",):
+            bond = after.get(path[0], {}).get("bonds", {}).get(path[2], {})
+            touched.update(bond.get("members", ()))
         else:
-            touched.update(current.bridges[bridge][kind][name]["members"])
-            touched.update(change.new if change.path[3] == "members" else ())
+            touched.add(path[0])
     return touched
