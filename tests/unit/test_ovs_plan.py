@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from corral.errors import Error
@@ -41,7 +41,19 @@ def test_a_switch_declared_as_it_is_needs_nothing(current: Host, exact: bool) ->
     assert plan(current, as_it_is, exact=exact) == ()
 
 
+ONE = switches.host({"br0": {"bonds": {"b0": {"members": ["n0", "n1"]}}}, "br1": {}}, {})
+ITS_MEMBER_GOES_ELSEWHERE = Switch.declare(
+    {
+        "bridges": {
+            "br0": {"bonds": {"b0": None, "b1": {"members": ["n0", "n2"]}}},
+            "br1": {"bonds": {"b0": {"mode": "balance-slb"}}},
+        }
+    }
+)
+
+
 @given(switches.hosts(), switches.declarations(), st.booleans())
+@example(ONE, ITS_MEMBER_GOES_ELSEWHERE, False)
 def test_a_plan_leads_to_the_declaration(current: Host, desired: Switch, exact: bool) -> None:
     todo = _planned(current, desired, exact)
     after = Host(advance(current.bridges, todo), current.owners)

@@ -7,7 +7,7 @@ table's (``bond_mode`` of a bond is ``mode``). ``null`` sets a value back to Ope
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
@@ -19,7 +19,8 @@ from corral.model import Model, dotted
 
 MARK = "corral"  # the key of external_ids that says who made a row
 TUNNELS = ("vxlan", "gre", "geneve")
-Fault = tuple[tuple[Any, ...], str]  # where, and what is wrong there
+Where = tuple[str | int, ...]
+Fault = tuple[Where, str]  # where, and what is wrong there
 
 Settings = dict[Text, Setting | None]
 VlanMode = Literal["access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel"]
@@ -119,19 +120,21 @@ def _faults(switch: Switch) -> Iterator[Fault]:
 
 def _used_twice(switch: Switch) -> Iterator[Fault]:
     """Bridges, ports and interfaces of a host share one space of names (ovs-vswitchd.conf.db(5), Port)."""
-    used: dict[str, tuple[Any, ...]] = {}
-    for where, name in _names(switch):
+    used: dict[str, Where] = {}
+    for where, name in names(switch):
         if name in used:
             yield where, f"{name!r} is already used by {dotted('', used[name])}"
         else:
             used[name] = where
     for where, name in _absent(switch):
         place = used.get(name, ())
-        if place[-1:] == (name,) and place[: len(where) - 2] == where[:-2]:
+        is_port_or_bond = place[-1:] == (name,)
+        is_meant = place[: len(where) - 2] == where[:-2]  # on the bridge that ``where`` is in, or on any
+        if is_port_or_bond and is_meant:
             yield where, f"cannot be absent, it is declared by {dotted('', used[name])}"
 
 
-def _absent(switch: Switch) -> Iterator[tuple[tuple[Any, ...], str]]:
+def _absent(switch: Switch) -> Iterator[tuple[Where, str]]:
     for kind in ("ports", "bonds"):
         yield from (((kind, name), name) for name in getattr(switch, kind))
         for bridge_name, bridge in switch.bridges.items():
@@ -143,7 +146,8 @@ def _absent(switch: Switch) -> Iterator[tuple[tuple[Any, ...], str]]:
             )
 
 
-def _names(switch: Switch) -> Iterator[tuple[tuple[Any, ...], str]]:
+def names(switch: Switch) -> Iterator[tuple[Where, str]]:
+    """Return where each name stands that the declaration gives to a bridge, port, bond or member."""
     there = {name: bridge for name, bridge in switch.bridges.items() if bridge is not None}
     yield from ((("bridges", name), name) for name in there)
     for bridge_name, bridge in there.items():
@@ -158,7 +162,7 @@ def _names(switch: Switch) -> Iterator[tuple[tuple[Any, ...], str]]:
                     yield (*here, "members", number), member
 
 
-def _port_faults(here: tuple[Any, ...], port: Port, local: bool) -> Iterator[Fault]:
+def _port_faults(here: Where, port: Port, local: bool) -> Iterator[Fault]:
     yield from _vlan_faults(here, port)
     if local and port.type not in (None, "internal"):
         yield (*here, "type"), f"the bridge's own port is internal, not {port.type}"
@@ -168,7 +172,7 @@ def _port_faults(here: tuple[Any, ...], port: Port, local: bool) -> Iterator[Fau
                 yield (*here, "options", key), f"{port.options[key]!r} is neither an IP address nor 'flow'"
 
 
-def _bond_faults(here: tuple[Any, ...], bond: Bond) -> Iterator[Fault]:
+def _bond_faults(here: Where, bond: Bond) -> Iterator[Fault]:
     yield from _vlan_faults(here, bond)
     if "lacp-time" in bond.other_config:
         yield (*here, "other_config", "lacp-time"), "is declared as lacp_time"
@@ -188,20 +192,23 @@ def needs_lacp(mode: str | None, lacp: str | None) -> bool:
     return mode == "balance-tcp" and lacp in (None, "off")
 
 
-def _vlan_faults(here: tuple[Any, ...], attached: _Attached) -> Iterator[Fault]:
-    """``tag`` must be empty on a trunk port, ``trunks`` on an access port (ovs-vswitchd.conf.db(5), Port)."""
+def _vlan_faults(here: Where, attached: _Attached) -> Iterator[Fault]:
     yield from _reserved((*here, "external_ids", MARK), MARK in attached.external_ids)
-    mode, tagged = attached.vlan_mode, attached.tag is not None
-    if mode == "trunk" and tagged:
-        yield (*here, "tag"), "a trunk port has no tag; native-tagged and native-untagged ports have one"
-    if attached.trunks and (mode == "access" or (mode is None and tagged)):
-        yield (
-            (*here, "trunks"),
-            "an access port has no trunks; say vlan_mode: native-tagged or native-untagged",
-        )
+    wrong = vlan_fault(attached.tag, attached.trunks, attached.vlan_mode)
+    if wrong:
+        yield (*here, wrong[0]), wrong[1]
 
 
-def _reserved(where: tuple[Any, ...], used: bool) -> Iterator[Fault]:
+def vlan_fault(tag: int | None, trunks: Sequence[int] | None, mode: str | None) -> tuple[str, str] | None:
+    """Return the key that must be empty beside the others, and why (ovs-vswitchd.conf.db(5), Port)."""
+    if mode == "trunk" and tag is not None:
+        return "tag", "a trunk port has no tag; native-tagged and native-untagged ports have one"
+    if trunks and (mode == "access" or (mode is None and tag is not None)):
+        return "trunks", "an access port has no trunks; say vlan_mode: native-tagged or native-untagged"
+    return None
+
+
+def _reserved(where: Where, used: bool) -> Iterator[Fault]:
     if used:
         yield where, "is Corral's own mark and cannot be declared"
 

@@ -7,14 +7,14 @@ in one place only. What merely has to go goes last.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.errors import Invalid, Refused
 from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, Bridges, Host, Spec, copied, made, step
-from corral.ovs.model import NEEDS_LACP, TUNNELS, Switch, needs_lacp
+from corral.ovs.model import NEEDS_LACP, TUNNELS, Switch, Where, names, needs_lacp, vlan_fault
 
 # What a plan says of a new object whether it was mentioned or not.
 FRESH: dict[str, Spec] = {
@@ -37,7 +37,8 @@ def plan(current: Host, desired: Switch, exact: bool = False, within: bool = Fal
     Raises ``Refused`` or ``Invalid`` when no plan keeps to the declaration.
     """
     wanted = desired.declared()
-    planner = _Planner(current, exact, within)
+    claims = {name: _path(where) for where, name in names(desired)}
+    planner = _Planner(current, claims, exact, within)
     planner.doom(wanted)
     for name, bridge in wanted.get("bridges", {}).items():
         if bridge is not None:
@@ -47,16 +48,22 @@ def plan(current: Host, desired: Switch, exact: bool = False, within: bool = Fal
     return tuple(planner.todo)
 
 
+def _path(where: Where) -> Path:
+    """Return the path of the bridge, port or bond that a place in a declaration belongs to."""
+    return tuple(str(step) for step in where[1:4])
+
+
 class _Planner:
     """The switch as it is after the steps so far, and where each name is in it."""
 
-    def __init__(self, current: Host, exact: bool, within: bool) -> None:
+    def __init__(self, current: Host, claims: Mapping[str, Path], exact: bool, within: bool) -> None:
         self.owners, self.exact, self.within = current.owners, exact, within
+        self.claims = claims  # where each name is declared
         self.bridges, self.shared = current.bridges, True
         self.todo: list[Change] = []
         self.doomed: dict[Path, str] = {}  # what must go → "declared" or "purge"
         self.displaced: dict[tuple[str, str], Spec] = {}  # what was released, to be made again elsewhere
-        self.holders: dict[str, Path] = {}
+        self.holders: dict[str, Path] = {}  # where each name is
         for bridge, spec in self.bridges.items():
             for kind in CHILDREN:
                 for name, child in spec[kind].items():
@@ -165,6 +172,7 @@ class _Planner:
         new = self._merged("ports", spec or FRESH["ports"], declared)
         if not there or {"type", "options"} & declared.keys():
             _complete(path, new)
+        _check_vlans(path, new, declared)
         if there:
             self._settle(path, spec or {}, new)
         else:
@@ -172,27 +180,27 @@ class _Planner:
             self._hold(path, new)
 
     def _bond(self, path: Path, declared: Mapping[str, Any]) -> None:
-        if declared.get("members"):
-            declared = {**declared, "members": sorted(declared["members"])}
         there = self.holders.get(path[-1]) == path
         if not there:
             self._release(path[-1], path)
         spec = self._spec(path) if there else self.displaced.get(("bonds", path[-1]))
-        new = self._merged("bonds", spec or FRESH["bonds"], declared)
-        if not new.get("members"):
-            raise Invalid(f"bridges.{'.'.join(path)}.members: is required to make the bond")
-        said = not there or bool({"mode", "lacp"} & declared.keys())
-        if said and needs_lacp(new.get("mode"), new.get("lacp")):
-            raise Invalid(f"bridges.{'.'.join(path)}.lacp: {NEEDS_LACP}")
+        had = (spec or {}).get("members", ())
+        members = declared.get("members", self._unclaimed(path, had)) or ()
+        new = self._merged("bonds", spec or FRESH["bonds"], {**declared, "members": sorted(members)})
+        _check_bond(path, new, declared, there)
         for member in new["members"]:
             self._release(member, path)
         if there:
             self._settle(path, spec or {}, new)
-            for member in set((spec or {})["members"]) - set(new["members"]):
+            for member in set(had) - set(new["members"]):
                 del self.holders[member]
         else:
             self._emit(path, None, new)
         self._hold(path, new)
+
+    def _unclaimed(self, bond: Path, members: Iterable[str]) -> list[str]:
+        """Return the members that a bond keeps unasked: those that are not declared in another place."""
+        return [member for member in members if self.claims.get(member, bond) == bond]
 
     def _release(self, name: str, taker: Path) -> None:
         """Take a name out of the port or bond that holds it now, for ``taker`` to have it."""
@@ -261,6 +269,31 @@ def _complete(path: Path, port: Spec) -> None:
     required = "remote_ip" if kind in TUNNELS else "peer" if kind == "patch" else ""
     if required and required not in port.get("options", {}):
         raise Invalid(f"bridges.{'.'.join(path)}.options.{required}: is required for type {kind}")
+
+
+def _check_bond(path: Path, bond: Spec, declared: Mapping[str, Any], there: bool) -> None:
+    at = f"bridges.{'.'.join(path)}"
+    if not bond.get("members"):
+        why = (
+            " to make the bond"
+            if not there or "members" in declared
+            else ", all it has is declared elsewhere"
+        )
+        raise Invalid(f"{at}.members: is required{why}")
+    said = not there or bool({"mode", "lacp"} & declared.keys())
+    if said and needs_lacp(bond.get("mode"), bond.get("lacp")):
+        raise Invalid(f"{at}.lacp: {NEEDS_LACP}")
+    _check_vlans(path, bond, declared)
+
+
+def _check_vlans(path: Path, new: Spec, declared: Mapping[str, Any]) -> None:
+    """Raise ``Invalid`` where what is declared does not go with what is there and was not mentioned."""
+    vlans = {key: new.get(key) for key in ("tag", "trunks", "vlan_mode")}
+    wrong = vlan_fault(*vlans.values()) if vlans.keys() & declared.keys() else None
+    if wrong:
+        key, why = wrong
+        there = [f"{one}: null (it is {now})" for one, now in vlans.items() if now and one not in declared]
+        raise Invalid(f"bridges.{'.'.join((*path, key))}: {why}; or declare {' or '.join(there)}")
 
 
 def _leaves(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
