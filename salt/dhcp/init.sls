@@ -1,5 +1,5 @@
 # A DHCP server for each declared subnet (pillar corral:dhcp); one that is null goes.
-{%- for name, subnet in pillar.corral.dhcp.items() %}
+{%- for name, subnet in (pillar.get('corral', {}).dhcp | default({}, true)).items() %}
 corral-subnet-{{ name }}:
   {{ 'dhcp.subnet_absent' if subnet is none else 'dhcp.subnet_managed' }}:
     - name: {{ name }}

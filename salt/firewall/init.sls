@@ -1,37 +1,33 @@
-# Forwarding and masquerading for the guests' networks (pillar corral:firewall), in a table of our
-# own beside whatever else the host's firewall holds.
+# Forwarding, and masquerading for the guests' networks (pillar corral:firewall).
 corral-forwarding:
   sysctl.present:
     - name: net.ipv4.ip_forward
     - value: 1
 
-corral-nat-table:
-  nftables.table_present:
-    - name: corral
-    - family: ipv4
-
-corral-nat-chain:
-  nftables.chain_present:
-    - name: postrouting
-    - table: corral
-    - table_type: nat
-    - hook: postrouting
-    - priority: 100
-    - family: ipv4
-    - require:
-      - nftables: corral-nat-table
-{%- for network in pillar.corral.firewall.masquerade %}
-
-# Written as nft lists it, or the core state would append it again at every run; for the same
-# reason it names no device: whatever leaves the network is masqueraded, on any uplink.
-corral-nat-{{ network }}:
-  nftables.append:
-    - table: corral
-    - chain: postrouting
-    - family: ipv4
-    - source: {{ network }}
-    - destination: '!= {{ network }}'
-    - jump: masquerade
-    - require:
-      - nftables: corral-nat-chain
+# The table is Corral's own, beside whatever else the host's firewall holds. It is made anew in one
+# transaction, so that it holds exactly these rules; the core nftables states can only add to it. No rule
+# names a device: whatever leaves the network is masqueraded, on any uplink.
+{%- set networks = (pillar.get('corral', {}).firewall | default({}, true)).masquerade | default([], true) %}
+{%- set table %}
+table ip corral
+delete table ip corral
+table ip corral {
+  chain postrouting {
+    type nat hook postrouting priority 100
+{%- for network in networks %}
+    ip saddr {{ network }} ip daddr != {{ network }} masquerade comment "firewall.masquerade[{{ loop.index0 }}]"
 {%- endfor %}
+  }
+}
+{% endset %}
+
+# Whether it is as declared is nft's own judgement, which lists the declared table from a network
+# namespace that lasts as long as the question.
+corral-nat:
+  cmd.run:
+    - name: printf %s "$CORRAL_NAT" | nft -f -
+    - unless: >-
+        there=$(nft -s list table ip corral) && test "$there" =
+        "$(unshare -n sh -c 'printf %s "$CORRAL_NAT" | nft -f - && nft -s list table ip corral')"
+    - env:
+        - CORRAL_NAT: {{ table | json }}

@@ -1,5 +1,5 @@
 # The base images of guests (pillar corral:images); one that is null goes.
-{%- for name, image in pillar.corral.images.items() %}
+{%- for name, image in (pillar.get('corral', {}).images | default({}, true)).items() %}
 corral-image-{{ name }}:
   {{ 'image.absent' if image is none else 'image.present' }}:
     - name: {{ name }}

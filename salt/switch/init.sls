@@ -1,4 +1,9 @@
 # The whole Open vSwitch of the host, in one transaction (pillar corral:switch).
+{%- set switch = pillar.get('corral', {}).switch | default({}, true) %}
+{%- if switch %}
 corral-switch:
   ovs.switch_managed:
-    - bridges: {{ pillar.corral.switch.bridges | json }}
+    {%- for key, value in switch.items() %}
+    - {{ key }}: {{ value | json }}
+    {%- endfor %}
+{%- endif %}
