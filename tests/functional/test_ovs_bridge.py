@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.support import ovs
 from tests.support.expect import assert_failed
 
 A, B = "brt-ovs-a", "brt-ovs-b"
@@ -191,6 +193,49 @@ def test_a_missing_nic_is_refused_before_anything_is_touched(state: Any, switch:
         f"bridges.{A}.bonds.brt-bond0.members: there is no network interface eth78 on this host.",
     )
     assert switch.configuration() == before
+
+
+@pytest.fixture
+def device() -> Iterator[str]:
+    """A network interface that Open vSwitch did not make."""
+    name = "brt-foreign"
+    ovs.run("ip", "link", "add", name, "type", "dummy")
+    yield name
+    ovs.run("ip", "link", "del", name)
+
+
+@pytest.mark.parametrize("what", ["bridge", "port"])
+def test_a_name_of_another_device_of_the_host_is_refused(
+    state: Any, bridges: ModuleType, device: str, what: str
+) -> None:
+    """It would be written, and ovs-vswitchd could never set it up."""
+    before = bridges.configuration()
+    declared: dict[str, Any] = {
+        "bridge": {device: {"datapath_type": "netdev"}},
+        "port": {A: {"ports": {device: {"type": "internal"}}}},
+    }[what]
+    at = f"bridges.{device}" if what == "bridge" else f"bridges.{A}.ports.{device}"
+    sentence = (
+        f"{at}: there is already a network interface {device} on this host that Open vSwitch did not make."
+    )
+    preview = state("ovs.switch_managed", "switch", bridges=declared, test=True)
+    assert f"A run now would be refused: {sentence}" in preview["comment"]
+    assert_failed(state("ovs.switch_managed", "switch", bridges=declared), sentence)
+    assert bridges.configuration() == before
+
+
+def test_a_tunnel_is_no_network_interface_of_the_host(state: Any, bridges: ModuleType) -> None:
+    bridges.vsctl(
+        *("add-port", A, "brt-vx0", "--"),
+        *("set", "interface", "brt-vx0", "type=vxlan", "options:remote_ip=192.0.2.7"),
+    )
+    before = bridges.configuration()
+    assert_failed(
+        state("ovs.port_present", "brt-vx0", bridge=A, type="system"),
+        f"bridges.{A}.ports.brt-vx0.type: brt-vx0 is of type vxlan in Open vSwitch,"
+        " not a network interface of this host.",
+    )
+    assert bridges.configuration() == before
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from corral.change import Change
-from corral.ovs.needs import interfaces_made, interfaces_needed, interfaces_touched
+from corral.ovs.model import Switch
+from corral.ovs.needs import interfaces_made, interfaces_needed, interfaces_touched, lacking
+from corral.ovs.plan import plan
 from tests.support import switches
 
 
@@ -50,3 +56,65 @@ def test_interfaces_are_needed_or_made_by_the_type_of_their_port() -> None:
         "e1": ("br0", "bonds", "b0", "members"),
         "e2": ("br0", "bonds", "b0", "members"),
     }
+
+
+OF_TYPE = "{} is of type {} in Open vSwitch, not a network interface of this host."
+NOT_OURS = "there is already a network interface {} on this host that Open vSwitch did not make."
+CURRENT = {
+    "br0": {
+        "ports": {
+            "vx0": {"type": "vxlan", "options": {"remote_ip": "192.0.2.7"}},
+            "eth1": {},
+            "in0": {"type": "internal"},
+        },
+        "bonds": {"bond0": {"members": ["eth2", "gone0"]}},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("declared", "sentences"),
+    [
+        ({"br0": {"ports": {"eth3": {}, "vx0": {"tag": 5}}, "bonds": {"bond0": {"tag": 6}}}}, []),
+        (
+            {"br0": {"ports": {"eth9": {}}}},
+            ["bridges.br0.ports.eth9: there is no network interface eth9 on this host."],
+        ),
+        (
+            {"br0": {"ports": {"vx0": {"type": None}}}},
+            ["bridges.br0.ports.vx0.type: " + OF_TYPE.format("vx0", "vxlan")],
+        ),
+        (
+            {"br1": {"ports": {"in0": {"type": "system"}}}},
+            ["bridges.br1.ports.in0: " + OF_TYPE.format("in0", "internal")],
+        ),
+        ({"br0": {"bonds": {"bond0": {"members": ["eth2", "in0", "vx0"]}}}}, []),
+        (
+            {"br0": {"bonds": {"bond1": {"members": ["eth3", "eth9"]}}}},
+            ["bridges.br0.bonds.bond1.members: there is no network interface eth9 on this host."],
+        ),
+        ({"docker0": {}}, ["bridges.docker0: " + NOT_OURS.format("docker0")]),
+        (
+            {"br0": {"ports": {"eth3": {"type": "internal"}}}},
+            ["bridges.br0.ports.eth3: " + NOT_OURS.format("eth3")],
+        ),
+        (
+            {"br0": {"ports": {"eth1": {"type": "internal"}}}},
+            ["bridges.br0.ports.eth1.type: " + NOT_OURS.format("eth1")],
+        ),
+        ({"br1": {"ports": {"in0": {"tag": 4}}}}, []),
+        ({"br0": {"ports": {"in0": None}}, "in0": {}}, []),
+    ],
+)
+def test_what_stands_in_the_way_is_said(declared: dict[str, Any], sentences: list[str]) -> None:
+    current = switches.host(CURRENT, {})
+    devices = {"lo", "docker0", "br0", "eth1", "eth2", "eth3", "in0"}
+    assert list(lacking(plan(current, Switch.declare({"bridges": declared})), current, devices)) == sentences
+
+
+def test_a_bridge_that_is_to_be_filled_must_be_there() -> None:
+    desired = Switch.declare({"bridges": {"br7": {"ports": {"eth1": {}}}}})
+    todo = plan(switches.host({}, {}), desired, within=True)
+    assert list(lacking(todo, switches.host({}, {}), {"eth1"})) == [
+        "bridges.br7: there is no bridge br7 on this host."
+    ]

@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
+
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.ovs.host import Host, advance, made
+
+OWN_DEVICES = ("internal", "tap")  # types of interfaces whose device on the host Open vSwitch makes
+
+
+def lacking(todo: Todo, current: Host, devices: Container[str]) -> Iterator[str]:
+    """Yield a sentence for each thing that stands in the way of a plan on a host with these devices."""
+    for name in bridges_needed(todo, current):
+        yield f"bridges.{name}: there is no bridge {name} on this host."
+    for name, path in interfaces_needed(todo).items():
+        known = _known(current, name) or "system"
+        if path[1] == "ports" and known != "system":
+            what = f"{name} is of type {known} in Open vSwitch, not a network interface of this host"
+            yield f"bridges.{'.'.join(path)}: {what}."
+        elif known == "system" and name not in devices:
+            yield f"bridges.{'.'.join(path)}: there is no network interface {name} on this host."
+    for name, path in interfaces_made(todo).items():
+        if name in devices and _known(current, name) not in OWN_DEVICES:
+            what = f"there is already a network interface {name} on this host that Open vSwitch did not make"
+            yield f"bridges.{'.'.join(path)}: {what}."
+
+
+def _known(current: Host, name: str) -> str:
+    """Return the type that an interface has in the database; empty for a device of the host."""
+    return str(current.rows.interfaces.get(name, {}).get("type", ""))
 
 
 def interfaces_needed(todo: Todo) -> dict[str, Path]:

@@ -13,7 +13,7 @@ from corral import converge
 from corral.errors import Invalid, NotInstalled, Refused, Unavailable
 from corral.ovs.host import Host
 from corral.ovs.model import Switch
-from corral.ovs.needs import bridges_needed, interfaces_needed, interfaces_touched
+from corral.ovs.needs import interfaces_touched, lacking
 from corral.ovs.operations import operations, select
 from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc
 from corral.ovs.rows import COLUMNS, atoms, fault, host
@@ -68,18 +68,7 @@ class Wire(converge.Wire[Host, Switch]):
         return Host({})
 
     def lacks(self, todo: converge.Todo, current: Host, desired: Switch) -> tuple[str, ...]:
-        """Return a sentence for each bridge to be filled, and each NIC to be attached, that is not there."""
-        there = {name for _, name in socket.if_nameindex()}
-        sentences = [
-            f"bridges.{name}: there is no bridge {name} on this host."
-            for name in bridges_needed(todo, current)
-        ]
-        for name, path in interfaces_needed(todo).items():
-            known = current.rows.interfaces.get(name, {}).get("type", "")
-            if name not in there and known in ("", "system"):
-                at = f"bridges.{'.'.join(path)}"
-                sentences.append(f"{at}: there is no network interface {name} on this host.")
-        return tuple(sentences)
+        return tuple(lacking(todo, current, {name for _, name in socket.if_nameindex()}))
 
     def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
         """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
