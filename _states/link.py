@@ -11,8 +11,8 @@ Network devices of this host: addresses, MTU, up or down, by netlink.
 
 What is not mentioned stays as it is. Of ``addresses``, those that Corral made and that are no longer declared
 go away; what somebody else made stays: by hand or by the distribution, by DHCP, by keepalived. What Corral
-makes carries its mark (protocol 67, as ``ip -details address`` shows it). Linux knows such marks since 5.18;
-on an older kernel nothing is removed. New addresses are added before others are removed, and those that stay
+makes carries its mark (protocol 67 of the address). Linux knows such marks since 5.18; on an older kernel
+nothing is removed. New addresses are added before others are removed, and those that stay
 keep their routes.
 
 The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
