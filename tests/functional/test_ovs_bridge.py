@@ -199,7 +199,7 @@ def test_a_missing_nic_is_refused_before_anything_is_touched(state: Any, switch:
 def device() -> Iterator[str]:
     """A network interface that Open vSwitch did not make."""
     name = "brt-foreign"
-    ovs.run("ip", "link", "add", name, "type", "dummy")
+    ovs.run("ip", "link", "add", name, "type", "veth", "peer", "name", f"{name}-b")
     yield name
     ovs.run("ip", "link", "del", name)
 

@@ -24,7 +24,7 @@ from corral.ovs.plan import plan
 from corral.ovs.wire import Wire
 from tests.support.expect import assert_failed
 
-A = "brt-ovs-a"
+A, B, C = "brt-ovs-a", "brt-ovs-b", "brt-ovs-c"
 
 
 @pytest.fixture
@@ -76,6 +76,40 @@ def test_a_name_taken_meanwhile_is_a_conflict(bridge: ModuleType) -> None:
     run = converged(once(lambda: bridge.vsctl(*take)), ports={"brt-db0": {"type": "internal", "tag": 4}})
     assert run["result"] is True, run
     assert run["changes"] == {f"{A}.ports.brt-db0.tag": {"old": None, "new": 4}}
+
+
+def _gone(ovs: ModuleType) -> None:
+    ovs.vsctl("del-port", B, "brt-db0")
+
+
+def _elsewhere(ovs: ModuleType) -> None:
+    """Move the port's own row, as this project does and ovs-vsctl's port commands do not."""
+    row = ovs.uuid("Port", "brt-db0")
+    ovs.vsctl(
+        *("add-br", C, "--", "set", "bridge", C, "datapath_type=netdev", "--"),
+        *("remove", "bridge", B, "ports", row, "--", "add", "bridge", C, "ports", row),
+    )
+
+
+@pytest.mark.parametrize(
+    ("meddle", "shown"),
+    [
+        pytest.param(_gone, {f"{A}.ports.brt-db0"}, id="deleted"),
+        pytest.param(_elsewhere, {f"{C}.ports.brt-db0", f"{A}.ports.brt-db0"}, id="moved"),
+    ],
+)
+def test_a_port_that_leaves_before_it_is_moved_is_a_conflict(
+    bridge: ModuleType, meddle: Callable[[ModuleType], None], shown: set[str]
+) -> None:
+    bridge.vsctl(
+        *("add-br", B, "--", "set", "bridge", B, "datapath_type=netdev", "--"),
+        *("add-port", B, "brt-db0", "--", "set", "interface", "brt-db0", "type=internal"),
+    )
+    run = converged(once(lambda: meddle(bridge)), ports={"brt-db0": {"type": "internal"}})
+    assert run["result"] is True, run
+    assert set(run["changes"]) == shown, "what the second plan was made from"
+    row = bridge.uuid("Port", "brt-db0")
+    assert bridge.vsctl("--bare", "--columns=name", "find", "bridge", f"ports{{>=}}{row}") == A
 
 
 def test_a_guest_that_starts_meanwhile_is_no_conflict_unless_its_bridge_goes(bridge: ModuleType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -103,12 +104,13 @@ CURRENT = {
             ["bridges.br0.ports.eth1.type: " + NOT_OURS.format("eth1")],
         ),
         ({"br1": {"ports": {"in0": {"tag": 4}}}}, []),
+        ({"gone1": {}}, []),
         ({"br0": {"ports": {"in0": None}}, "in0": {}}, []),
     ],
 )
 def test_what_stands_in_the_way_is_said(declared: dict[str, Any], sentences: list[str]) -> None:
-    current = switches.host(CURRENT, {})
     devices = {"lo", "docker0", "br0", "eth1", "eth2", "eth3", "in0"}
+    current = replace(switches.host(CURRENT, {}), devices=devices | {"gone1"})
     assert list(lacking(plan(current, Switch.declare({"bridges": declared})), current, devices)) == sentences
 
 

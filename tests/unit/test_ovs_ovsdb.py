@@ -94,6 +94,8 @@ def test_a_lost_connection_and_garbage_are_unavailable(serve: Serve) -> None:
         serve(hang_up=True).transact([])
     with pytest.raises(Unavailable, match="is not JSON-RPC"):
         serve(b"HTTP/1.1 400 Bad Request\r\n").transact([])
+    with pytest.raises(Unavailable, match="is not UTF-8"):
+        serve(b'{"id":1,"result":"\xff"}').transact([])
 
 
 def test_a_socket_nobody_listens_on_is_unavailable(tmp_path: Path) -> None:
@@ -106,6 +108,7 @@ def test_a_socket_nobody_listens_on_is_unavailable(tmp_path: Path) -> None:
 
 WAIT = {"op": "wait"}
 TAKEN = {"error": "constraint violation", "details": "Transaction causes multiple rows"}
+GONE = {"error": "referential integrity violation", "details": "reference to nonexistent row"}
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,8 @@ TAKEN = {"error": "constraint violation", "details": "Transaction causes multipl
             "test",
         ),
         ([{"op": "insert"}], [{"uuid": ["uuid", "u"]}, TAKEN], Conflict, "multiple rows"),
+        ([{"op": "mutate"}], [{"count": 1}, GONE], Conflict, "nonexistent row"),
+        ([{"op": "mutate"}], [GONE], Refused, "nonexistent row"),
         ([{"op": "insert"}], [{"error": "constraint violation", "details": "5000"}], Refused, "5000"),
         ([WAIT], [{"error": "unknown column"}], Refused, "unknown column"),
     ],

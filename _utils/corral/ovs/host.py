@@ -40,11 +40,14 @@ class Host:
         ``error`` in a spec is what ovs-vswitchd says is wrong there.
     owners
         Who of Corral made a bridge or port, by name; what is not in it was made by somebody else.
+    devices
+        The network interfaces that the host had just before the look.
     """
 
     bridges: Bridges
     owners: Mapping[str, str] = field(default_factory=dict)
-    rows: Rows = field(default_factory=Rows, compare=False)
+    rows: Rows = field(default_factory=Rows, compare=False, repr=False)
+    devices: frozenset[str] = field(default_factory=frozenset, compare=False)
 
 
 def made(kind: str, declared: Mapping[str, Any], name: str = "") -> Spec:

@@ -12,7 +12,11 @@ OWN_DEVICES = ("internal", "tap")  # types of interfaces whose device on the hos
 
 
 def lacking(todo: Todo, current: Host, devices: Container[str]) -> Iterator[str]:
-    """Yield a sentence for each thing that stands in the way of a plan on a host with these devices."""
+    """Yield a sentence for each thing that stands in the way of a plan.
+
+    devices
+        The network interfaces that the host has now.
+    """
     for name in bridges_needed(todo, current):
         yield f"bridges.{name}: there is no bridge {name} on this host."
     for name, path in interfaces_needed(todo).items():
@@ -23,7 +27,8 @@ def lacking(todo: Todo, current: Host, devices: Container[str]) -> Iterator[str]
         elif known == "system" and name not in devices:
             yield f"bridges.{'.'.join(path)}: there is no network interface {name} on this host."
     for name, path in interfaces_made(todo).items():
-        if name in devices and _known(current, name) not in OWN_DEVICES:
+        there = name in devices and name in current.devices  # before and after the look at the database
+        if there and _known(current, name) not in OWN_DEVICES:
             what = f"there is already a network interface {name} on this host that Open vSwitch did not make"
             yield f"bridges.{'.'.join(path)}: {what}."
 

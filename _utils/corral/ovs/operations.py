@@ -11,6 +11,7 @@ from corral.ovs.model import MARK
 from corral.ovs.rows import BOND, BRIDGE, INTERFACE, OPTIONS, PORT, SETTINGS, maps, uuids, values
 
 Operation = dict[str, Any]
+Id = list[str]  # ["uuid", …] of a row that is there, ["named-uuid", …] of one that is inserted
 
 
 def select(table: str, columns: list[str], where: Iterable[Any] = ()) -> Operation:
@@ -60,9 +61,9 @@ class _Write:
         self.guards: list[Operation] = []
         self.body: list[Operation] = []
         self.made: dict[str, Operation] = {}  # new bridges by name
-        self.gone: dict[str, Any] = {}  # the ids of bridges that go, by name
-        self.joins: dict[str, list[Any]] = {}  # ids of ports by the bridge they come to
-        self.leaves: dict[str, list[Any]] = {}  # … and by the bridge they leave
+        self.gone: dict[str, Id] = {}  # the ids of bridges that go, by name
+        self.joins: dict[str, list[Id]] = {}  # ids of ports by the bridge they come to
+        self.leaves: dict[str, list[Id]] = {}  # … and by the bridge they leave
         self.count = 0
 
     def bridge(self, name: str, old: Spec | None, new: Spec | None) -> None:
@@ -79,52 +80,51 @@ class _Write:
 
     def port(self, name: str, before: Place | None, after: Place | None) -> None:
         row = self.rows.ports.get(name)
-        if after is None:
-            if before is not None and row is not None and before[0] not in self.gone:
-                self._guard("Port", row, ["interfaces", "external_ids"])
-                self.leaves.setdefault(before[0], []).append(row["_uuid"])
-            return
-        bridge, kind, spec = after
-        attached = self._interfaces(name, kind, spec)
-        folded = _folded(spec)
         if row is None or before is None:
-            mark = {} if name == bridge else self.mark
-            new = {"name": name, **_columns({}, folded, DEFAULTS["bonds"], {**PORT, **BOND})}
-            new |= {"interfaces": ["set", attached], **_new_maps(folded, SETTINGS, mark)}
-            self.joins.setdefault(bridge, []).append(_named(self._insert("Port", new)))
-            return
-        old = _folded(before[2])
-        columns = _columns(old, folded, DEFAULTS["bonds"], {**PORT, **BOND})
+            if after is not None:
+                self._new_port(name, *after)
+        elif after is not None:
+            self._kept_port(row, before, after)
+        elif before[0] not in self.gone:
+            self._guard("Port", row, ["interfaces", "external_ids"])
+            self.leaves.setdefault(before[0], []).append(row["_uuid"])
+
+    def _new_port(self, name: str, bridge: str, kind: str, spec: Spec) -> None:
+        attached, folded = self._interfaces(name, kind, spec), _folded(spec)
+        mark = {} if name == bridge else self.mark
+        row = {"name": name, **_columns({}, folded, DEFAULTS["bonds"], {**PORT, **BOND})}
+        row |= {"interfaces": ["set", attached], **_new_maps(folded, SETTINGS, mark)}
+        self.joins.setdefault(bridge, []).append(_named(self._insert("Port", row)))
+
+    def _kept_port(self, row: Row, before: Place, after: Place) -> None:
+        bridge, kind, spec = after
+        attached = self._interfaces(row["name"], kind, spec)
+        old, new = _folded(before[2]), _folded(spec)
+        columns = _columns(old, new, DEFAULTS["bonds"], {**PORT, **BOND})
         if sorted(uuids(row["interfaces"])) != sorted(identity[1] for identity in attached):
             columns["interfaces"] = ["set", attached]
-        self._change("Port", row, columns, SETTINGS, (old, folded))
+        self._change("Port", row, columns, SETTINGS, (old, new))
         if before[0] != bridge:
             self.joins.setdefault(bridge, []).append(row["_uuid"])
             if before[0] not in self.gone:
                 self.leaves.setdefault(before[0], []).append(row["_uuid"])
 
     def operations(self) -> list[Operation]:
-        for name, row in self.made.items():
-            row["row"]["ports"] = ["set", self.joins.pop(name)]
+        for name, insert in self.made.items():
+            insert["row"]["ports"] = ["set", self.joins.pop(name)]
         for name in sorted({*self.joins, *self.leaves}):
-            self._guard("Bridge", self.rows.bridges[name], ["name"])
-            self.body.append(
-                _mutate(
-                    "Bridge", self.rows.bridges[name]["_uuid"], "ports",
-                    self.leaves.get(name, []), self.joins.get(name, []),
-                )
-            )  # fmt: skip
-        root = _mutate(
-            "Open_vSwitch",
-            None,
-            "bridges",
-            list(self.gone.values()),
-            [_named(one) for one in self.made.values()],
-        )
+            self._move(self.rows.bridges[name], self.leaves.get(name, []), self.joins.get(name, []))
+        made = [_named(insert) for insert in self.made.values()]
+        root = _mutate("Open_vSwitch", None, "bridges", list(self.gone.values()), made)
         root["mutations"].append(["next_cfg", "+=", 1])
         return [*self.guards, *self.body, root, select("Open_vSwitch", ["next_cfg"])]
 
-    def _interfaces(self, name: str, kind: str, spec: Spec) -> list[Any]:
+    def _move(self, bridge: Row, leave: list[Id], join: list[Id]) -> None:
+        """Move ports in and out of a bridge; those that leave must still be in it."""
+        self._guard("Bridge", bridge, ["name"], [["ports", "includes", ["set", leave]]])
+        self.body.append(_mutate("Bridge", bridge["_uuid"], "ports", leave, join))
+
+    def _interfaces(self, name: str, kind: str, spec: Spec) -> list[Id]:
         """Return the ids of a port's interfaces; rows that are there stay, whatever held them."""
         if kind == "bonds":
             return [self._member(member) for member in spec["members"]]
@@ -137,7 +137,7 @@ class _Write:
         self._change("Interface", row, columns, OPTIONS, (old, spec))
         return [row["_uuid"]]
 
-    def _member(self, name: str) -> Any:
+    def _member(self, name: str) -> Id:
         row = self.rows.interfaces.get(name)
         return row["_uuid"] if row else _named(self._insert("Interface", {"name": name}))
 
@@ -147,10 +147,12 @@ class _Write:
         self.body.append(insert)
         return insert
 
-    def _guard(self, table: str, row: Row, columns: list[str]) -> None:
+    def _guard(self, table: str, row: Row, columns: list[str], also: Iterable[Any] = ()) -> None:
+        """Let the transaction fail unless a row has what was read in some columns, and fulfils conditions."""
         kept = {column: row[column] for column in columns}
+        where = [["_uuid", "==", row["_uuid"]], *also]
         self.guards.append(
-            {"op": "wait", "timeout": 0, "table": table, "where": [["_uuid", "==", row["_uuid"]]]}
+            {"op": "wait", "timeout": 0, "table": table, "where": where}
             | {"columns": columns, "until": "==", "rows": [kept]}
         )
 
@@ -165,8 +167,10 @@ class _Write:
             stale = [key for key in {**was, **now} if now.get(key) != was.get(key)]
             fresh = [[key, now[key]] for key in stale if key in now]
             # An insert leaves a key alone that is there already (RFC 7047, 5.1), so all go first.
-            mutations += [[column, "delete", ["set", stale]]] * bool(stale)
-            mutations += [[column, "insert", ["map", fresh]]] * bool(fresh)
+            if stale:
+                mutations.append([column, "delete", ["set", stale]])
+            if fresh:
+                mutations.append([column, "insert", ["map", fresh]])
         where = [["_uuid", "==", row["_uuid"]]]
         if columns:
             self.body.append({"op": "update", "table": table, "where": where, "row": columns})
@@ -208,12 +212,15 @@ def _folded(spec: Spec) -> Spec:
     return {**spec, "other_config": {**spec.get("other_config", {}), "lacp-time": "fast"}}
 
 
-def _named(insert: Operation) -> Any:
+def _named(insert: Operation) -> Id:
     return ["named-uuid", insert["uuid-name"]]
 
 
-def _mutate(table: str, uuid: Any, column: str, gone: list[Any], new: list[Any]) -> Operation:
-    mutations = [[column, "delete", ["set", gone]]] * bool(gone)
-    mutations += [[column, "insert", ["set", new]]] * bool(new)
+def _mutate(table: str, uuid: Id | None, column: str, gone: list[Id], new: list[Id]) -> Operation:
+    mutations: list[Any] = []
+    if gone:
+        mutations.append([column, "delete", ["set", gone]])
+    if new:
+        mutations.append([column, "insert", ["set", new]])
     where = [["_uuid", "==", uuid]] if uuid else []
     return {"op": "mutate", "table": table, "where": where, "mutations": mutations}

@@ -15,6 +15,7 @@ from typing import Any
 from corral.errors import Conflict, Refused, Unavailable
 
 TIMEOUT = 10.0  # seconds
+SPOILED = ("constraint violation", "referential integrity violation")
 
 
 class JsonRpc:
@@ -114,7 +115,10 @@ class JsonRpc:
             raise self._lost("what it sent is not JSON-RPC")
         if not self._bytes.endswith(b"}"):
             return
-        text = self._bytes.decode()
+        try:
+            text = self._bytes.decode()
+        except UnicodeDecodeError:
+            raise self._lost("what it sent is not UTF-8") from None
         while text := text.lstrip():
             try:
                 message, end = json.JSONDecoder().raw_decode(text)
@@ -135,8 +139,8 @@ class Database(JsonRpc):
     def transact(self, operations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Carry out operations as one transaction and return their results.
 
-        Raises ``Conflict`` when a ``wait`` operation failed or a row of the same name turned up, and
-        ``Refused`` for any other error; then nothing was written.
+        Raises ``Conflict`` when a ``wait`` operation failed, a row of the same name turned up or one that is
+        referred to went, and ``Refused`` for any other error; then nothing was written.
         """
         results = self.call("transact", ["Open_vSwitch", *operations])
         for number, result in enumerate(results):
@@ -173,12 +177,12 @@ def _failure(number: int, operations: list[dict[str, Any]], result: dict[str, An
     text = _text(result)
     waited = number < len(operations) and operations[number]["op"] == "wait"
     failed_wait = waited and result["error"] == "timed out"
-    # An error beside the operations' own is the commit's; of a constraint only a name taken meanwhile
-    # can be in its way, since a plan never uses one twice (RFC 7047, 4.1.3).
-    at_commit = number >= len(operations) and result["error"] == "constraint violation"
+    # An error beside the operations' own is the commit's (RFC 7047, 4.1.3). Only another writer can cause
+    # these two, since a plan never uses a name twice: a name was taken, or a row that we refer to went.
+    at_commit = number >= len(operations) and result["error"] in SPOILED
     if failed_wait or at_commit:
         return Conflict(f"Somebody else changed the Open vSwitch database at the same time ({text}).")
-    return Refused(f"ovsdb-server refused the change: {text}")
+    return Refused(f"ovsdb-server refused: {text}")
 
 
 def _text(error: Any) -> str:

@@ -46,35 +46,38 @@ def mapping(value: Any) -> dict[str, str]:
     return dict(value[1])
 
 
-def host(bridges: Iterable[Row], ports: Iterable[Row], interfaces: Iterable[Row]) -> Host:
-    """Return the switch that these rows describe."""
-    port_by_uuid = {row["_uuid"][1]: row for row in ports}
-    interface_by_uuid = {row["_uuid"][1]: row for row in interfaces}
-    rows = Rows(
-        {row["name"]: row for row in bridges},
-        {row["name"]: row for row in port_by_uuid.values()},
-        {row["name"]: row for row in interface_by_uuid.values()},
-    )
+def host(
+    bridges: Iterable[Row], ports: Iterable[Row], interfaces: Iterable[Row], devices: Iterable[str] = ()
+) -> Host:
+    """Return the switch that these rows describe, on a host with these network interfaces."""
+    rows = Rows(*({row["name"]: row for row in table} for table in (bridges, ports, interfaces)))
+    port_by_uuid = {row["_uuid"][1]: row for row in rows.ports.values()}
+    interface_by_uuid = {row["_uuid"][1]: row for row in rows.interfaces.values()}
     switch: Bridges = {}
     for name in sorted(rows.bridges):
         row = rows.bridges[name]
-        spec = {**values("bridges", row, BRIDGE), **maps(row, SETTINGS), "ports": {}, "bonds": {}}
-        for port in sorted((port_by_uuid[uuid] for uuid in uuids(row["ports"])), key=lambda one: one["name"]):
-            attached = [interface_by_uuid[uuid] for uuid in uuids(port["interfaces"])]
-            if len(attached) == 1 and attached[0]["name"] == port["name"]:
-                spec["ports"][port["name"]] = _port(port, attached[0])
-            else:
-                spec["bonds"][port["name"]] = _bond(port, attached)
-        local = spec["ports"].get(name, {})
-        if "error" in local:
-            spec["error"] = local.pop("error")
-        switch[name] = spec
+        own = sorted((port_by_uuid[uuid] for uuid in uuids(row["ports"])), key=lambda port: port["name"])
+        switch[name] = _bridge(row, own, interface_by_uuid)
     owners = {
         row["name"]: mark
         for row in (*rows.ports.values(), *rows.bridges.values())
         if (mark := mapping(row["external_ids"]).get(MARK)) is not None
     }
-    return Host(switch, owners, rows)
+    return Host(switch, owners, rows, frozenset(devices))
+
+
+def _bridge(row: Row, ports: Iterable[Row], interfaces: Mapping[str, Row]) -> Spec:
+    spec = {**values("bridges", row, BRIDGE), **maps(row, SETTINGS), "ports": {}, "bonds": {}}
+    for port in ports:
+        attached = [interfaces[uuid] for uuid in uuids(port["interfaces"])]
+        if len(attached) == 1 and attached[0]["name"] == port["name"]:
+            spec["ports"][port["name"]] = _port(port, attached[0])
+        else:
+            spec["bonds"][port["name"]] = _bond(port, attached)
+    local = spec["ports"].get(row["name"], {})
+    if "error" in local:
+        spec["error"] = local.pop("error")
+    return spec
 
 
 def _port(port: Row, interface: Row) -> Spec:

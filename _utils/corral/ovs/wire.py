@@ -58,17 +58,21 @@ class Wire(converge.Wire[Host, Switch]):
     def _look(self) -> tuple[int, int, Host]:
         if not os.path.exists(self.database.path):
             raise _not_there("ovsdb-server", self.database.path)
+        devices = (
+            _devices()
+        )  # before the database, or a port made between the two looked like somebody else's
         root, *tables = self.database.transact([select(table, names) for table, names in COLUMNS.items()])
         if not root["rows"]:
             raise Unavailable("The Open vSwitch database is empty: run ovs-vsctl init, or start its service.")
         (one,) = root["rows"]
-        return one["next_cfg"], one["cur_cfg"], host(*(table["rows"] for table in tables))
+        bridges, ports, interfaces = (table["rows"] for table in tables)
+        return one["next_cfg"], one["cur_cfg"], host(bridges, ports, interfaces, devices)
 
     def bare(self) -> Host:
         return Host({})
 
     def lacks(self, todo: converge.Todo, current: Host, desired: Switch) -> tuple[str, ...]:
-        return tuple(lacking(todo, current, {name for _, name in socket.if_nameindex()}))
+        return tuple(lacking(todo, current, _devices()))
 
     def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
         """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
@@ -105,6 +109,10 @@ class Wire(converge.Wire[Host, Switch]):
 
     def close(self) -> None:
         self.database.close()
+
+
+def _devices() -> set[str]:
+    return {name for _, name in socket.if_nameindex()}
 
 
 def _seconds(timeout: Any) -> float:
