@@ -17,7 +17,7 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"ovs needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+    MISSING = f"ovs needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
     def salt_errors(function):
         return function
@@ -35,7 +35,12 @@ def show(timeout=10):
     """
     Return the switch of this host in the words of its declaration.
 
-    What it returns can be declared as it is, but for ``error``: what ovs-vswitchd could not set up.
+    What it returns can be declared as it is, but for
+
+    - ``error``: what ovs-vswitchd could not set up;
+    - ``psk``, the secret of a tunnel, in whose place stands ``(hidden)``;
+    - what a declaration has no words for: ports of other types, such as ``dpdk``, and bonds that were left
+      with one member.
 
     timeout
         Seconds within which ovsdb-server must answer. Default: 10.
@@ -53,7 +58,9 @@ def show(timeout=10):
 @salt_errors
 def plan_(timeout=10, **switch):
     """
-    Return the changes that ``ovs.switch_managed`` would make, as its ``test=True`` does.
+    Return the changes that ``ovs.switch_managed`` would make now, without making them.
+
+    What the host lacks for them is in the comment of the state's ``test=True``.
 
     bridges, ports, bonds
         As for the state.

@@ -11,6 +11,9 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
 - ``switch_managed`` is exact: bridges, and ports and bonds of the bridges where ``ports`` or ``bonds`` are
   mentioned, that *it* made and that are no longer declared go away, and so do tunnel options beside
   mentioned ``options``. The other states only add, or remove the one thing they name.
+- A host has **one** ``switch_managed``, since it is the whole of what that state ever made there: two of them
+  would take each other's bridges away in every run. Its id may change at any time; what it makes is not
+  marked with it. Parts that are declared in several places are merged in pillar, or are the other states'.
 - What Corral makes carries ``external_ids:corral``. What somebody else made, a guest's ``vnet`` port or
   another tool's bridge, is changed where it is declared and is never purged.
 - ``external_ids`` and ``other_config`` are compared key by key, members of a bond and trunks as a whole.
@@ -74,7 +77,7 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"ovs needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+    MISSING = f"ovs needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
 
 def __virtual__():
@@ -84,6 +87,9 @@ def __virtual__():
 def switch_managed(name, timeout=10, **switch):
     """
     Ensure that the switch of this host is exactly as declared.
+
+    There may be one of it on a host: what it once made and does not declare any more goes, whatever its name
+    was then.
 
     name
         Any name.
@@ -153,10 +159,12 @@ def port_present(name, bridge, timeout=10, **settings):
 
     type
         ``system`` (default): an existing network interface of the host; ``internal``: a new one;
-        ``vxlan``, ``gre``, ``geneve``: a tunnel; ``patch``: a cable to another bridge.
+        ``vxlan``, ``gre``, ``geneve``: a tunnel; ``patch``: a cable to another bridge. The name of the first
+        two has at most 15 characters, that of the others 63.
 
     options
         Options of the type by name, for example ``remote_ip`` and ``key`` of a tunnel, ``peer`` of a patch.
+        A ``psk`` is a secret: it stays as it is, and is neither declared nor shown.
 
     tag
         The VLAN of an access port, or the native VLAN. From 1 to 4094.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -117,3 +118,37 @@ def test_plan_is_the_preview(state: Any, salt: Any, switch: ModuleType) -> None:
     preview = state("ovs.switch_managed", "switch", bridges=DECLARED, test=True)
     assert salt.cmd("ovs.plan", bridges=DECLARED) == preview["changes"]
     assert switch.configuration() == before
+
+
+def test_a_secret_of_a_tunnel_is_neither_shown_nor_taken_away(
+    state: Any, salt: Any, switch: ModuleType
+) -> None:
+    tunnel = {"type": "gre", "options": {"remote_ip": "192.0.2.7"}}
+    declare = partial(state, "ovs.switch_managed", "switch")
+    assert declare(bridges={A: {"datapath_type": "netdev", "ports": {"brt-gre0": tunnel}}})["result"] is True
+    switch.vsctl("set", "interface", "brt-gre0", "options:psk=swordfish", "options:key=5")
+    shown = salt.cmd("ovs.show")["bridges"][A]["ports"]["brt-gre0"]
+    assert shown["options"] == {"remote_ip": "192.0.2.7", "key": "5", "psk": "(hidden)"}
+
+    run = declare(bridges={A: {"ports": {"brt-gre0": tunnel}}})
+    assert run["changes"] == {f"{A}.ports.brt-gre0.options.key": {"old": "5", "new": None}}
+    assert "psk=swordfish" in switch.vsctl("get", "interface", "brt-gre0", "options")
+    gone = declare(bridges={A: {"ports": {"brt-gre0": None}}})
+    assert gone["result"] is True, gone
+    assert "swordfish" not in repr(gone)
+
+
+def test_what_another_tool_names_at_length_can_be_declared(state: Any, salt: Any, switch: ModuleType) -> None:
+    """Neutron and OVN name patch ports after UUIDs; only a network interface has a short name."""
+    ends = [
+        "patch-br-int-to-provnet-6e3c9f1a-2f4b-4c55-9a3f-0d3a6f2b7c11",
+        "patch-provnet-6e3c9f1a-to-br-int",
+    ]
+    for bridge, name, peer in ((A, *ends), (B, *reversed(ends))):
+        switch.vsctl(
+            *("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "--"),
+            *("add-port", bridge, name, "--", "set", "interface", name, "type=patch", f"options:peer={peer}"),
+        )
+    shown = salt.cmd("ovs.show")["bridges"]
+    run = state("ovs.switch_managed", "switch", bridges={A: shown[A], B: shown[B]})
+    assert (run["result"], run["changes"]) == (True, {}), run

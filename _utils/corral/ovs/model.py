@@ -7,6 +7,7 @@ table's (``bond_mode`` of a bond is ``mode``). ``null`` sets a value back to Ope
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -14,11 +15,12 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from typing_extensions import Self
 
 from corral.errors import Invalid
-from corral.kinds import Flag, InterfaceName, Number, Setting, Text, Trunks, Vlan
+from corral.kinds import Flag, InterfaceName, Mac, Number, Setting, Text, Trunks, Vlan, interface_name
 from corral.model import Model, dotted
 
 MARK = "corral"  # the key of external_ids that says who made a row
 TUNNELS = ("vxlan", "gre", "geneve")
+SECRETS = ("psk",)  # options that are neither declared nor shown
 Where = tuple[str | int, ...]
 Fault = tuple[Where, str]  # where, and what is wrong there
 
@@ -26,6 +28,16 @@ Settings = dict[Text, Setting | None]
 VlanMode = Literal["access", "trunk", "native-tagged", "native-untagged", "dot1q-tunnel"]
 Mtu = Annotated[int, Field(strict=True, ge=68, le=65535)]
 Milliseconds = Annotated[Number, Field(ge=0)]
+
+
+def _port_name(value: Any) -> str:
+    """Return a port's name; that a network interface has a short one is checked where its type is known."""
+    if isinstance(value, str) and re.fullmatch(r"[^\s/:]{16,63}", value):
+        return value
+    return interface_name(value)
+
+
+PortName = Annotated[str, BeforeValidator(_port_name)]
 
 
 def _yaml_off(value: Any) -> Any:
@@ -67,6 +79,15 @@ class Bond(_Attached):
     down_delay: Milliseconds | None = None
 
 
+class BridgeConfig(_Part):
+    """Texts by key, one of which is a MAC address, which YAML may read as a number."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Setting | None]
+
+    hwaddr: Mac | None = None
+
+
 class Bridge(_Part):
     """One bridge with its ports; a port of the bridge's own name is its local port."""
 
@@ -76,8 +97,8 @@ class Bridge(_Part):
     rstp: Flag | None = None
     mcast_snooping: Flag | None = None
     external_ids: Settings = {}
-    other_config: Settings = {}
-    ports: dict[InterfaceName, Port | None] = {}
+    other_config: BridgeConfig = BridgeConfig.model_construct()
+    ports: dict[PortName, Port | None] = {}
     bonds: dict[InterfaceName, Bond | None] = {}
 
 
@@ -88,7 +109,7 @@ class Switch(Model):
     """
 
     bridges: dict[InterfaceName, Bridge | None] = {}
-    ports: dict[InterfaceName, None] = {}
+    ports: dict[PortName, None] = {}
     bonds: dict[InterfaceName, None] = {}
 
     @classmethod
@@ -166,6 +187,12 @@ def _port_faults(here: Where, port: Port, local: bool) -> Iterator[Fault]:
     yield from _vlan_faults(here, port)
     if local and port.type not in (None, "internal"):
         yield (*here, "type"), f"the bridge's own port is internal, not {port.type}"
+    for key in SECRETS:
+        if key in port.options:
+            yield (
+                (*here, "options", key),
+                "is a secret, which is neither declared nor shown: set it by ovs-vsctl",
+            )
     if port.type in TUNNELS:
         for key in ("remote_ip", "local_ip"):
             if not _tunnel_end(port.options.get(key)):

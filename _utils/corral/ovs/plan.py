@@ -13,8 +13,9 @@ from typing import Any
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.errors import Invalid, Refused
+from corral.kinds import interface_name
 from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, Bridges, Host, Spec, copied, made, step
-from corral.ovs.model import NEEDS_LACP, TUNNELS, Switch, Where, names, needs_lacp, vlan_fault
+from corral.ovs.model import NEEDS_LACP, SECRETS, TUNNELS, Switch, Where, names, needs_lacp, vlan_fault
 
 # What a plan says of a new object whether it was mentioned or not.
 FRESH: dict[str, Spec] = {
@@ -22,7 +23,9 @@ FRESH: dict[str, Spec] = {
     "ports": {"type": "system"},
     "bonds": {"mode": "active-backup"},
 }
-MANAGED = "ovs.switch_managed"  # the only maker whose bridges and ports are purged when no longer declared
+# The only maker whose bridges and ports are purged when no longer declared. Not the id of the state: what was
+# made under an id that was changed since would be nobody's, and stay for ever.
+MANAGED = "ovs.switch_managed"
 
 
 def plan(current: Host, desired: Switch, exact: bool = False, within: bool = False) -> Todo:
@@ -169,9 +172,11 @@ class _Planner:
         if not there:
             self._release(path[-1], path)
         spec = self._spec(path) if there else self.displaced.get(("ports", path[-1]))
+        if path[0] == path[-1] and "type" in declared:
+            declared = {**declared, "type": "internal"}  # the local port's default
         new = self._merged("ports", spec or FRESH["ports"], declared)
         if not there or {"type", "options"} & declared.keys():
-            _complete(path, new)
+            _check_type(path, new)
         _check_vlans(path, new, declared)
         if there:
             self._settle(path, spec or {}, new)
@@ -231,9 +236,9 @@ class _Planner:
         new = {key: value for key, value in spec.items() if key not in ("error", *CHILDREN)}
         for key, value in declared.items():
             if key in MAPS:
-                kept = {} if self.exact and key == "options" else new.get(key, {})
-                settings = {k: v for k, v in {**kept, **value}.items() if v is not None}
-                new[key] = settings
+                purged = self.exact and key == "options"
+                kept = {k: v for k, v in new.get(key, {}).items() if not purged or k in SECRETS}
+                new[key] = {k: v for k, v in {**kept, **value}.items() if v is not None}
             else:
                 new[key] = DEFAULTS[kind].get(key) if value is None else value
         return {key: value for key, value in new.items() if value not in (None, [], {})}
@@ -263,12 +268,17 @@ class _Planner:
             self.holders[member] = path
 
 
-def _complete(path: Path, port: Spec) -> None:
-    """Raise ``Invalid`` for a tunnel without a far end, which ovs-vswitchd would refuse."""
-    kind = str(port.get("type"))
+def _check_type(path: Path, port: Spec) -> None:
+    """Raise ``Invalid`` for what ovs-vswitchd would refuse: no far end, a name that Linux does not take."""
+    kind, at = str(port.get("type")), f"bridges.{'.'.join(path)}"
     required = "remote_ip" if kind in TUNNELS else "peer" if kind == "patch" else ""
     if required and required not in port.get("options", {}):
-        raise Invalid(f"bridges.{'.'.join(path)}.options.{required}: is required for type {kind}")
+        raise Invalid(f"{at}.options.{required}: is required for type {kind}")
+    if kind in ("system", "internal"):
+        try:
+            interface_name(path[-1])
+        except ValueError as wrong:
+            raise Invalid(f"{at}: {wrong}") from None
 
 
 def _check_bond(path: Path, bond: Spec, declared: Mapping[str, Any], there: bool) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from corral.ovs.host import DEFAULTS, Bridges, Host, Row, Rows, Spec
-from corral.ovs.model import MARK
+from corral.ovs.model import MARK, SECRETS
 
 # Columns that hold one value or a set, by the declaration's key.
 BRIDGE = {
@@ -22,6 +22,7 @@ INTERFACE = {"type": "type", "mtu": "mtu_request"}
 # Columns that hold a map and have the declaration's name.
 SETTINGS = ("external_ids", "other_config")
 OPTIONS = ("options",)
+HIDDEN = "(hidden)"  # what is read in place of a secret
 
 COLUMNS = {
     "Open_vSwitch": ["next_cfg", "cur_cfg"],
@@ -138,6 +139,8 @@ def maps(row: Row, columns: Iterable[str]) -> Spec:
         settings = mapping(row[column])
         if column == "external_ids":
             settings.pop(MARK, None)
+        if column == "options":
+            settings |= dict.fromkeys(settings.keys() & SECRETS, HIDDEN)
         if settings:
             spec[column] = dict(sorted(settings.items()))
     return spec
