@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from corral.errors import Invalid
 from corral.image.render import parse, render, shown
-from corral.image.tdl import Content, Tdl
+from corral.image.tdl import SHORTEST, Content, Tdl
 
 MINIMAL: dict[str, Any] = {
     "os": "Fedora",
@@ -23,6 +23,7 @@ MINIMAL: dict[str, Any] = {
 
 line = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="\ufffe\uffff"))
 line = line.map(str.strip).filter(bool).filter(lambda text: not text.isspace())
+secret = line.filter(lambda text: len(text) >= SHORTEST)
 any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 url = st.sampled_from(["http://install.example/a", "https://h.example:8443/b?c=d&e", "ftp://f.example/<x>"])
 content = st.one_of(
@@ -58,8 +59,8 @@ install = st.one_of(
 tdl = st.fixed_dictionaries(
     {"os": line, "version": line | st.integers(0, 99), "arch": st.just("x86_64"), "install": install},
     optional={
-        "rootpw": line,
-        "key": line,
+        "rootpw": secret,
+        "key": secret,
         "kernelparam": line,
         "description": any_text.filter(lambda text: text.isprintable()),
         "packages": st.lists(
@@ -109,7 +110,7 @@ def test_text_that_oz_or_xml_would_change_goes_as_base64() -> None:
 
 def test_rendered_as_documented() -> None:
     declared = Tdl.declare(
-        {**MINIMAL, "rootpw": "a<b", "disk": "2T", "commands": ["true", {"url": "http://h/x"}]}
+        {**MINIMAL, "rootpw": "secret<b", "disk": "2T", "commands": ["true", {"url": "http://h/x"}]}
     )
     assert render("f23", declared, declared.secrets()) == (
         '<template version="1.0">\n'
@@ -121,7 +122,7 @@ def test_rendered_as_documented() -> None:
         '    <install type="url">\n'
         "      <url>http://install.example/f23/</url>\n"
         "    </install>\n"
-        "    <rootpw>a&lt;b</rootpw>\n"
+        "    <rootpw>secret&lt;b</rootpw>\n"
         "  </os>\n"
         "  <commands>\n"
         '    <command name="command-1" position="1" type="raw">true</command>\n'
@@ -155,6 +156,12 @@ def test_rendered_as_documented() -> None:
         ({"install": {"iso": "http://h/a", "md5sum": "http://h/s", "sha1sum": "http://h/t"}}, "takes one of"),
         ({"install": {"url": "h/f23"}}, "tdl.install.url: is not a URL (http, https, ftp or file)"),
         ({"install": {"url": "http://me:pw@h/"}}, "tdl.install.url: holds a user or password"),
+        ({"install": {"url": "http://h/ä.iso"}}, "tdl.install.url: holds 'ä'; write %C3%A4"),
+        ({"install": {"url": "http://h/a b"}}, "tdl.install.url: holds ' '; write %20"),
+        ({"install": {"url": "http://a..b/"}}, "tdl.install.url: names the host 'a..b', which no host can"),
+        ({"install": {"url": f"http://{'a' * 64}.b/"}}, "which no host can have as its name"),
+        ({"install": {"url": "http://h:port/"}}, "tdl.install.url: names a port that is not a number"),
+        ({"rootpw": "12345"}, "tdl.rootpw: is shorter than 6 characters"),
         ({"disk": "512M"}, "tdl.disk: '512M' is not a disk size in whole GiB (10, 10G, 2T)"),
         ({"disk": 0}, "tdl.disk: 0 is not a disk size"),
         ({"commands": [" "]}, "tdl.commands[0]: is empty, which oz refuses"),
@@ -171,6 +178,7 @@ def test_bad_declarations(change: dict[str, Any], said: str) -> None:
         Tdl.declare({**MINIMAL, **change}, at="tdl")
     assert said in str(raised.value)
     assert "me:pw" not in str(raised.value)
+    assert "12345" not in str(raised.value)
 
 
 def test_a_wrong_password_is_not_shown() -> None:

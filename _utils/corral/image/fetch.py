@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import stat
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from corral.errors import Refused, Unavailable
 from corral.image.disk import CHUNK, pour
@@ -30,21 +32,28 @@ def download(url: str, target: Path, seconds: float, tell: Progress) -> str:
 
     Raises ``Unavailable`` when it cannot be fetched whole.
     """
+    silence, where = min(SILENCE, seconds), address(url)
     try:
-        with urllib.request.urlopen(url, timeout=SILENCE) as answer:
+        with urllib.request.urlopen(url, timeout=silence) as answer:
             expected = int(answer.headers.get("Content-Length") or 0)
             digest, size = pour(_chunks(answer, expected, seconds, tell), target)
     except urllib.error.HTTPError as error:
-        raise Unavailable(f"{url} cannot be fetched: the server says {error.code} {error.reason}.") from None
+        said = f"the server says {error.code} {error.reason}"
+        raise Unavailable(f"{where} cannot be fetched: {said}.") from None
     except urllib.error.URLError as error:
-        raise Unavailable(f"{url} cannot be fetched: {_reason(error.reason)}.") from None
+        raise Unavailable(f"{where} cannot be fetched: {_reason(error.reason)}.") from None
     except TimeoutError:
-        raise Unavailable(f"{url} cannot be fetched: no data for {SILENCE:g} s.") from None
-    except (OSError, http.client.HTTPException) as error:
-        raise Unavailable(f"{url} cannot be fetched: {_reason(error)}.") from None
+        raise Unavailable(f"{where} cannot be fetched: no data for {silence:g} s.") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise Unavailable(f"{where} cannot be fetched: {_reason(error)}.") from None
     if expected and size != expected:
-        raise Unavailable(f"{url} cannot be fetched: it broke off after {size} of {expected} bytes.")
+        raise Unavailable(f"{where} cannot be fetched: it broke off after {size} of {expected} bytes.")
     return digest
+
+
+def address(url: str) -> str:
+    """Return what may be shown of a URL: its query can be as good as a password (presigned URLs)."""
+    return re.split("[?#]", url, maxsplit=1)[0]
 
 
 def _reason(error: object) -> str:
@@ -52,10 +61,10 @@ def _reason(error: object) -> str:
     return text or type(error).__name__
 
 
-def _chunks(source: IO[bytes], total: int, seconds: float, tell: Progress) -> Iterator[bytes]:
+def _chunks(source: BufferedIOBase, total: int, seconds: float, tell: Progress) -> Iterator[bytes]:
     start = told = time.monotonic()
     done = 0
-    while chunk := source.read(CHUNK):
+    while chunk := source.read1(CHUNK):  # what is there; read() would wait for all of it
         yield chunk
         done += len(chunk)
         now = time.monotonic()

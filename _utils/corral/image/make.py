@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corral.errors import Conflict, Error, Refused
+from corral.errors import Error, Refused
 from corral.image import build, fetch
 from corral.image.disk import digest
 from corral.image.model import FileImage, Image, OzImage, UrlImage
@@ -47,7 +47,7 @@ def _build(image: OzImage, scratch: Scratch, tell: Progress, version: str) -> Ma
     facts = {
         "sha256": digest(file),
         "virtual_size": image_info(str(file), image.format)["virtual_size"],
-        "origin": image.tdl.install.url or image.tdl.install.iso,
+        "origin": fetch.address(image.tdl.install.url or image.tdl.install.iso or ""),
         "tdl": image.key(),
         "tools": {"oz": version, "qemu-img": qemu_img_version()},
     }
@@ -58,8 +58,9 @@ def _fetch(image: UrlImage, scratch: Scratch, tell: Progress) -> Made:
     file = scratch.path / "result"
     with _at("url"):
         sha256 = fetch.download(image.url, file, image.timeout, tell)
-    _compare(image.url, sha256, image.sha256)
-    return file, _examined(file, image, "url", sha256, image.url)
+    origin = fetch.address(image.url)
+    _compare(origin, sha256, image.sha256)
+    return file, _examined(file, image, "url", sha256, origin)
 
 
 def _copy(image: FileImage, scratch: Scratch, tell: Progress) -> Made:
@@ -68,7 +69,7 @@ def _copy(image: FileImage, scratch: Scratch, tell: Progress) -> Made:
         offered = fetch.look(image.path)
         sha256 = fetch.copy(image.path, file, tell)
         if fetch.look(image.path) != offered:
-            raise Conflict(f"{image.path} was written to while it was copied.")
+            raise Refused(f"{image.path} was written to while it was copied.")
     _compare(image.path, sha256, image.sha256)
     facts = _examined(file, image, "path", sha256, image.path)
     return file, {**facts, "file": None if image.sha256 else offered}

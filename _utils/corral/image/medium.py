@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from corral.errors import Error, Refused
 from corral.image.disk import digest
-from corral.image.fetch import download
+from corral.image.fetch import address, download
 from corral.image.status import sum_of
 from corral.image.tdl import SUMS, Install, Tdl
 from corral.progress import Progress
@@ -37,7 +37,7 @@ def verified(tdl: Tdl, folder: Path, seconds: float, tell: Progress) -> Tdl:
         download(sums, listing, seconds, tell)
         wanted = sum_of(listing.read_text(errors="replace"), _name(install.iso), kind)
         if wanted is None:
-            raise Refused(f"{sums} has no {kind} of {_name(install.iso)}.")
+            raise Refused(f"{address(sums)} has no {kind} of {_name(install.iso)}.")
     except Error as error:
         raise type(error)(f".tdl.install.{kind}: {error}") from error
     try:
@@ -46,7 +46,8 @@ def verified(tdl: Tdl, folder: Path, seconds: float, tell: Progress) -> Tdl:
         raise type(error)(f".tdl.install.iso: {error}") from error
     found = digest(file, kind.removesuffix("sum"))
     if found != wanted:
-        raise Refused(f".tdl.install.{kind}: {install.iso} has {found}, {sums} says {wanted}.")
+        medium, listed = address(install.iso), address(sums)
+        raise Refused(f".tdl.install.{kind}: {medium} has {found}, {listed} says {wanted}.")
     return tdl.model_copy(update={"install": Install(iso=file.as_uri(), extras=install.extras)})
 
 

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from corral.errors import Invalid
-from corral.image.tdl import NOT_IN_XML, SUMS, Command, Content, Install, Tdl
+from corral.image.tdl import HIDDEN, NOT_IN_XML, SUMS, Command, Content, Install, Tdl
 
 PLAIN_OS = ("version", "arch", "kernelparam")
-HIDDEN = "********"
 
 
 def render(name: str, tdl: Tdl, secrets: Mapping[str, str]) -> str:

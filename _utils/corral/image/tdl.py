@@ -10,7 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from typing_extensions import Self
@@ -19,6 +19,8 @@ from corral.kinds import AbsolutePath, Flag, Text
 from corral.model import Model
 
 SUMS = ("md5sum", "sha1sum", "sha256sum")
+HIDDEN = "********"  # in place of a secret
+SHORTEST = 6  # characters of a secret: a shorter one could not be told from other words of oz's
 HOST_ITSELF = ("localhost", "localhost.localdomain", "127.0.0.1", "::1")
 # XML 1.0 §2.2 leaves these out; a carriage return would come back as a line feed (§2.11).
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\r\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -39,12 +41,28 @@ def _line(value: Any) -> str:
 def url(value: Any) -> str:
     """Return a URL without user or password, which would end up in logs and in the image."""
     text = _line(value)
+    strange = re.search(r"[^!-~]", text)
+    if strange:
+        raise ValueError(f"holds {strange[0]!r}; write {quote(strange[0])}, in a host's name its xn--… form")
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https", "ftp", "file") or not (parts.netloc or parts.scheme == "file"):
         raise ValueError("is not a URL (http, https, ftp or file)")
     if "@" in parts.netloc:
         raise ValueError("holds a user or password; they would be stored and shown")
+    _host(parts)
     return text
+
+
+def _host(parts: SplitResult) -> None:
+    """Raise ``ValueError`` for a host or port that nobody could ask for."""
+    try:
+        (parts.hostname or "").encode("idna")
+    except UnicodeError:
+        raise ValueError(f"names the host {parts.hostname!r}, which no host can have as its name") from None
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("names a port that is not a number up to 65535") from None
 
 
 def _url_for_guest(value: Any) -> str:
@@ -226,8 +244,8 @@ class Tdl(Model):
     @field_validator("rootpw", "key")
     @classmethod
     def _one_line(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None:
-            _line(value.get_secret_value())
+        if value is not None and len(_line(value.get_secret_value())) < SHORTEST:
+            raise ValueError(f"is shorter than {SHORTEST} characters")
         return value
 
     @field_validator("description")
