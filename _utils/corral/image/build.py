@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import configparser
+import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from xml.sax.saxutils import escape
 
-from corral.errors import Refused, Unavailable
+from corral.errors import Error, Refused
 from corral.image import medium, status
 from corral.image.cleanup import MARK, clean
 from corral.image.disk import let_pass, private, write_private
 from corral.image.model import MIB, OzImage
 from corral.image.programs import environment, last_line, program, run
-from corral.image.render import HIDDEN, render
+from corral.image.render import render
 from corral.image.store import Scratch
+from corral.image.tdl import HIDDEN
 from corral.image.virsh import destroy, qemu_user
 from corral.kinds import size_bytes
 from corral.progress import Progress
@@ -88,7 +91,13 @@ def accepted(at: str, tdl: str) -> str:
     tdl
         The XML.
     """
-    said = json.loads(run([*_python(), "-c", ASK], seconds=30, stdin=tdl))
+    answer = run([*_python(), "-c", ASK], seconds=30, stdin=tdl)
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        raise Refused(
+            f"{at}: the Python of oz-install said {last_line(answer)!r} when asked for oz."
+        ) from None
     if said["error"]:
         reason = " ".join(said["error"].split()).rstrip(".")
         raise Refused(f"{at}: the installed oz does not accept it: {reason}.")
@@ -107,13 +116,13 @@ def build(image: OzImage, scratch: Scratch, tell: Progress) -> Path:
     passwords = {"rootpw": secrets.token_urlsafe(24), **image.secrets()}
     folder = scratch.path
     let_pass(folder, *qemu_user(image.build.uri))
-    hidden = _Hidden(passwords)
+    hidden = _Hidden(passwords.values())
     try:
         argv = prepare(folder, image, guest, passwords, tell)
         finished = _run(argv, folder, image.build.timeout, hidden, tell)
-        reason = status.failure(finished)
+        reason = status.failure(finished, hidden.of)
         if reason:
-            raise Refused(f".tdl: oz-install failed: {hidden.of(reason)}.")
+            raise Refused(f".tdl: oz-install failed: {reason}.")
     except BaseException:
         _abandon(scratch)
         raise
@@ -121,24 +130,30 @@ def build(image: OzImage, scratch: Scratch, tell: Progress) -> Path:
 
 
 def _abandon(scratch: Scratch) -> None:
-    """Clean up after a failure; when libvirt is not there for it, leave the note to a later run."""
+    """Clean up after a failure; when that fails, leave the note to a later run: what failed first counts."""
     try:
         clean(scratch)
-    except Unavailable as why:
+    except Error as why:
         scratch.kept = True
         LOG.warning("what belongs to %s is left to the next run: %s", scratch.path, why)
 
 
-@dataclass(frozen=True)
 class _Hidden:
-    """Puts stars in place of secrets."""
+    """Puts stars in place of secrets, however Python or XML write them."""
 
-    secrets: Mapping[str, str]
+    def __init__(self, secrets: Iterable[str]) -> None:
+        forms = {form for secret in secrets for form in _forms(secret)}
+        self.pattern = re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))
 
     def of(self, text: str) -> str:
-        for secret in self.secrets.values():
-            text = text.replace(secret, HIDDEN)
-        return text
+        return self.pattern.sub(HIDDEN, text)
+
+
+def _forms(secret: str) -> Iterator[str]:
+    for text in (secret, escape(secret), escape(secret, {'"': "&quot;", "'": "&apos;"})):
+        for form in (text, repr(text)[1:-1], ascii(text)[1:-1]):
+            yield form
+            yield form.replace("\\'", "'").replace("'", "\\'")  # in a text that holds both quotes
 
 
 def _python() -> list[str]:
@@ -244,10 +259,13 @@ def _follow(process: subprocess.Popen[bytes], deadline: float, hidden: _Hidden, 
                     break
                 heard = time.monotonic()
                 *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
-                kept = (kept + "".join(f"{line}\n" for line in lines))[-KEPT:]
+                kept = _end_of(kept + "".join(f"{line}\n" for line in lines))
                 for line in lines:
-                    _pass_on(hidden.of(line), tell)
-            elif process.poll() is not None:
+                    LOG.debug("oz: %s", hidden.of(line))
+                    step = status.progress(line)
+                    if step is not None:
+                        tell(*step)
+            elif _ended(process):
                 break  # a stray child keeps the pipe open
             now = time.monotonic()
             if now - heard > SILENCE or now > deadline:
@@ -255,20 +273,20 @@ def _follow(process: subprocess.Popen[bytes], deadline: float, hidden: _Hidden, 
     return kept + rest
 
 
-def _pass_on(line: str, tell: Progress) -> None:
-    LOG.debug("oz: %s", line)
-    step = status.progress(line)
-    if step is not None:
-        tell(*step)
+def _end_of(log: str) -> str:
+    """Return the whole lines at the end of a log: of half a line nobody could tell what is secret."""
+    return log if len(log) <= KEPT else log[-KEPT:].partition("\n")[2]
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    """Whether a process has ended; it is not collected, so that its group keeps its number."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Have the whole group of the process gone, and the process collected."""
-    try:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
+    """Have the whole group of the process gone, stray children, too, and the process collected."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     if process.stderr is not None:
         process.stderr.close()

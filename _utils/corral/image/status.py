@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LONGEST = 600  # characters of an error that are shown
@@ -39,13 +40,20 @@ class Finished:
     disk_bytes: int | None
 
 
-def failure(finished: Finished) -> str:
-    """Return why the build failed, or an empty text when all signs say that it did not."""
+Hide = Callable[[str], str]
+
+
+def failure(finished: Finished, hide: Hide = str) -> str:
+    """Return why the build failed, or an empty text when all signs say that it did not.
+
+    hide
+        Puts stars in place of secrets; before a text is cut, since half a secret is not found any more.
+    """
     error_line = any(line.startswith("ERROR:") for line in finished.stdout.splitlines())
     if finished.code or error_line:
-        return said(finished)
+        return said(finished, hide)
     if f"Libvirt XML was written to {finished.xml_path}" not in finished.stdout:
-        return f"it ended without writing its result: {said(finished)}"
+        return f"it ended without writing its result: {said(finished, hide)}"
     disk = named_disk(finished.xml)
     if disk is None:
         return f"its result {finished.xml_path} is not libvirt XML that names a disk"
@@ -63,7 +71,7 @@ def named_disk(xml: str) -> str | None:
     return None if source is None else source.get("file")
 
 
-def said(finished: Finished) -> str:
+def said(finished: Finished, hide: Hide = str) -> str:
     """Return the error in oz's own words: the last exception, the ``ERROR:`` text or the last line."""
     if finished.code < 0:
         return f"it was ended by signal {-finished.code}"
@@ -71,7 +79,7 @@ def said(finished: Finished) -> str:
     if not text:
         lines = [line for line in (finished.stderr + "\n" + finished.stdout).splitlines() if line.strip()]
         text = lines[-1] if lines else ""
-    return _sentence(text or f"exit status {finished.code}")
+    return _sentence(hide(text) or f"exit status {finished.code}")
 
 
 def _last_exception(stderr: str) -> str:

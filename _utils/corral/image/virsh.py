@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
-from corral.errors import Error, Refused, Unavailable
+from corral.errors import Refused, Unavailable
 from corral.image.programs import run
-
-LOG = logging.getLogger(__name__)
 
 PROBING = 60.0  # seconds: the first question for capabilities makes libvirt try every emulator
 
@@ -36,17 +34,33 @@ def qemu_user(uri: str) -> tuple[int, int]:
 
 def destroy(uri: str, guest: str) -> None:
     """Have no guest of that name, running or defined."""
-    if guest in virsh(uri, "list", "--name").split():
-        virsh(uri, "destroy", "--domain", guest)
-    if guest in virsh(uri, "list", "--all", "--name").split():
-        virsh(uri, "undefine", "--domain", guest)
+    _end(uri, ("list", "--name"), ("destroy", "--domain", guest))
+    _end(uri, ("list", "--all", "--name"), ("undefine", "--domain", guest))
 
 
 def destroy_pools(uri: str, folder: Path) -> None:
     """Stop the storage pools that oz started on a folder; it forgets them when it is killed."""
-    for name in virsh(uri, "pool-list", "--name").split():
-        try:
-            if f"<path>{folder}</path>" in virsh(uri, "pool-dumpxml", "--pool", name):
-                virsh(uri, "pool-destroy", "--pool", name)
-        except Error:
-            LOG.debug("pool %s went while it was looked at", name)
+    there = ("pool-list", "--name")
+    for name in virsh(uri, *there).split():
+        xml = _of_what_is_there(uri, there, ("pool-dumpxml", "--pool", name))
+        if f"<path>{folder}</path>" in xml:
+            _end(uri, there, ("pool-destroy", "--pool", name))
+
+
+def _end(uri: str, there: Sequence[str], command: Sequence[str]) -> None:
+    if command[-1] in virsh(uri, *there).split():
+        _of_what_is_there(uri, there, command)
+
+
+def _of_what_is_there(uri: str, there: Sequence[str], command: Sequence[str]) -> str:
+    """Return what a command about a guest or pool says; nothing when that has gone meanwhile.
+
+    there
+        The command that lists what is there. The last word of the other is what it is about.
+    """
+    try:
+        return virsh(uri, *command)
+    except Refused:
+        if command[-1] in virsh(uri, *there).split():
+            raise
+        return ""
