@@ -4,7 +4,9 @@ from __future__ import annotations
 
 try:
     from corral.errors import salt_errors
-    from corral.image.wire import STORE, Store, shown
+    from corral.image.model import STORE, NoImage, Place
+    from corral.image.store import Store
+    from corral.image.wire import listing, shown
 
     MISSING = ""
 except ImportError as missing:
@@ -25,7 +27,7 @@ def __virtual__():
 @salt_errors
 def list_(directory=STORE):
     """
-    Return the names of the images on this host, with the base that is current.
+    Return the names of the images on this host, with the base that is current, or what is wrong with it.
 
     directory
         Where the bases are. Default: ``/var/lib/libvirt/images/corral``.
@@ -36,8 +38,7 @@ def list_(directory=STORE):
 
         salt '*' image.list
     """
-    store = Store(directory)
-    return {name: store.record(name).current.path for name in store.names()}
+    return listing(Store(Place.declare({"directory": directory}, at="image.list").directory))
 
 
 @salt_errors
@@ -57,7 +58,8 @@ def show(name, directory=STORE):
 
         salt '*' image.show fedora-23
     """
-    return shown(Store(directory), name)
+    place = NoImage.declare({"name": name, "directory": directory}, at=f"images.{name}")
+    return shown(Store(place.directory), name)
 
 
 @salt_errors
@@ -81,5 +83,7 @@ def users(name, directory=STORE, search=None):
 
         salt '*' image.users fedora-23
     """
-    store = Store(directory, search) if search else Store(directory)
+    given = {"name": name, "directory": directory, **({} if search is None else {"search": search})}
+    place = NoImage.declare(given, at=f"images.{name}")
+    store = Store(place.directory, place.search)
     return {base.path: list(store.users(base)) for base in store.record(name).bases}

@@ -9,6 +9,7 @@ try:
     from corral.errors import salt_errors
     from corral.image import build as oz
     from corral.image import model, render, wire
+    from corral.image.store import Store
     from corral.progress import teller
 
     MISSING = ""
@@ -46,7 +47,8 @@ def tdl(name, tdl):
 @salt_errors
 def validate(name, tdl):
     """
-    Return the version of the installed oz when it accepts a declaration: its schema and its list of systems.
+    Return ``{accepted: True, oz: <version>}`` when the installed oz accepts a declaration: by its schema and
+    its list of systems.
 
     name
         The name of the template.
@@ -89,4 +91,4 @@ def build(name, tdl, **options):
     desired = model.declare(name, {**given, "source": "oz", "tdl": tdl})
     tell = teller(__salt__["event.send"], f"corral/{__opts__['id']}/image/{name}/building")
     base = wire.ensure(desired, tell)
-    return wire.shown(wire.Store(desired.directory, desired.search), base.name)
+    return wire.shown(Store(desired.directory, desired.search), base.name)

@@ -26,7 +26,7 @@
             auto: null                    # text of a kickstart or preseed in place of oz's own
             uri: qemu:///system
         - format: qcow2                   # qcow2 | raw
-        - directory: /var/lib/libvirt/images/corral
+        - directory: /var/lib/libvirt/images/corral  # the only one in which pools look for images
         - search: [/var/lib/libvirt/images]  # where overlays may be, besides the disks of libvirt's guests
         - superseded: keep                # delete: bases that a newer one replaced and that nobody uses
 
@@ -48,14 +48,17 @@
 
 **What decides.** An image of ``oz`` is known by its TDL (without description and passwords) and ``auto``: the
 same key, no build, whatever else ``build`` says. Changed passwords are noticed by a salted digest. Images of
-``url`` are known by their checksum, a ``file`` by checksum, or path, size and time. ``changes`` show that.
-Passwords belong into an encrypted pillar; they reach oz in a file of mode 0600 and by no other way.
+``url`` are known by their checksum, a ``file`` by checksum, or path, size and time; when only these differ,
+by its content. ``changes`` show that.
+Passwords belong into an encrypted pillar; they reach oz in a file of mode 0600 and by no other way. Bases can
+be read by root and QEMU's user alone.
 
 **What stays.** A changed declaration makes a new base and leaves the old one to the overlays on it. With
-``superseded: delete`` an old base goes when no overlay below ``search`` and no guest of libvirt uses it;
-``absent`` is refused as long as anything does. A base that vanished comes back when its source gives the same
-content (``url``, ``file``); an oz build would not, so with overlays on it that is a failure that says so. A
-base whose content was changed is always one.
+``superseded: delete`` an old base goes when no overlay below ``search`` or in the folder of a pool and no
+guest of libvirt uses it; ``absent`` is refused as long as anything does. What cannot be asked now (the disk
+of a defined guest, on a file system that is not mounted) counts as a user. A base that vanished comes back
+when its source gives the same content (``url``, ``file``); an oz build would not, so with overlays on it that
+is a failure that says so. A base whose content was changed is always one.
 
 **One at a time.** Builds, downloads and removals wait for each other, per host. Whatever a killed run left
 (scratch folder, oz, its installer guest, its storage pool) is ended and removed by the next.

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from corral.errors import Refused
 from corral.image.overlays import uses
-from corral.image.wire import Store
+from corral.image.store import Store
 from tests.support.expect import assert_failed
 from tests.support.image_files import NAME, Image, base_of, overlay, qemu_img, sha256, snapshot
+
+GUEST = "t-image-guest"
+QCOW2 = "<driver name='qemu' type='qcow2'/>"
 
 State = Callable[..., dict[str, Any]]
 
@@ -67,12 +72,177 @@ def test_guests_count_wherever_their_disks_are(
 
 
 def define(guest: str, disk: Path) -> None:
-    xml = (
-        f"<domain type='qemu'><name>{guest}</name><memory>65536</memory><os><type>hvm</type></os><devices>"
-        f"<disk type='file'><driver name='qemu' type='qcow2'/><source file='{disk}'/><target dev='vda'/>"
-        "</disk></devices></domain>"
+    define_with(guest, f"<disk type='file'>{QCOW2}<source file='{disk}'/><target dev='vda'/></disk>")
+
+
+def define_with(guest: str, device: str) -> None:
+    define_xml(
+        f"<domain type='qemu'><name>{guest}</name><memory>65536</memory><os><type>hvm</type></os>"
+        f"<devices>{device}</devices></domain>"
     )
-    subprocess.run(["virsh", "define", "/dev/stdin"], input=xml, text=True, check=True, capture_output=True)
+
+
+def define_xml(xml: str, *command: str) -> None:
+    argv = ["virsh", *(command or ("define",)), "/dev/stdin"]
+    subprocess.run(argv, input=xml, text=True, check=True, capture_output=True)
+
+
+def virsh(*argv: str) -> None:
+    subprocess.run(["virsh", *argv], check=True, capture_output=True)
+
+
+# --- shapes in which something uses a base; each returns what is said of it ---
+
+
+def chain_of_snapshots(base: Path, folder: Path, images: Path) -> str:
+    disk = overlay(base, folder / "disk.qcow2")
+    define(GUEST, overlay(disk, folder / "disk.snap1"))
+    return f"it is used by {disk}."
+
+
+def folder_behind_a_link(base: Path, folder: Path, images: Path) -> str:
+    (images / "link").symlink_to(folder)
+    (folder / "back").symlink_to(images)
+    return f"it is used by {overlay(base, folder / 'disk.qcow2')}."
+
+
+def volume(base: Path, folder: Path, images: Path) -> str:
+    target = f"<target><path>{folder}</path></target>"
+    define_xml(f"<pool type='dir'><name>{GUEST}</name>{target}</pool>", "pool-define")
+    source = f"<source pool='{GUEST}' volume='disk.qcow2'/>"
+    define_with(GUEST, f"<disk type='volume'>{QCOW2}{source}<target dev='vda'/></disk>")
+    return f"it is used by {overlay(base, folder / 'disk.qcow2')}."
+
+
+def volume_of_an_unknown_pool(base: Path, folder: Path, images: Path) -> str:
+    volume(base, folder, images)
+    virsh("pool-undefine", GUEST)
+    words = f"the volume disk.qcow2 of the unknown storage pool {GUEST}"
+    return f"guest {GUEST} uses {words}, which is not there now: what it needs is not known."
+
+
+def container(base: Path, folder: Path, images: Path) -> str:
+    disk = overlay(base, folder / "disk.qcow2")
+    driver, source = "<driver type='nbd' format='qcow2'/>", f"<source file='{disk}'/>"
+    root = f"<filesystem type='file'>{driver}{source}<target dir='/'/></filesystem>"
+    define_xml(
+        f"<domain type='lxc'><name>{GUEST}</name><memory>65536</memory><os><type>exe</type>"
+        f"<init>/bin/sh</init></os><devices>{root}</devices></domain>",
+        "--connect",
+        "lxc:///",
+        "define",
+    )
+    return f"it is used by {disk}."
+
+
+def backing_that_only_the_guest_names(base: Path, folder: Path, images: Path) -> str:
+    disk = folder / "disk.qcow2"
+    qemu_img("create", "-f", "qcow2", str(disk), "1M")
+    below = f"<backingStore type='file'><format type='qcow2'/><source file='{base}'/></backingStore>"
+    define_with(GUEST, f"<disk type='file'>{QCOW2}<source file='{disk}'/>{below}<target dev='vda'/></disk>")
+    return f"it is used by guest {GUEST}."
+
+
+def disk_that_is_away(base: Path, folder: Path, images: Path) -> str:
+    disk = overlay(base, folder / "disk.qcow2")
+    define(GUEST, disk)
+    disk.rename(folder / "elsewhere")
+    return f"guest {GUEST} uses {disk}, which is not there now: what it needs is not known."
+
+
+def link_that_leads_nowhere(base: Path, folder: Path, images: Path) -> str:
+    link, disk = images / "disk.qcow2", folder / "disk.qcow2"
+    link.symlink_to(disk)
+    return f"{link} uses {disk}, which is not there now: what it needs is not known."
+
+
+@pytest.fixture
+def no_definitions() -> Iterator[None]:
+    """Have libvirt forget what a test defined."""
+    yield
+    for argv in (("undefine", GUEST), ("--connect", "lxc:///", "undefine", GUEST), ("pool-undefine", GUEST)):
+        subprocess.run(["virsh", *argv], check=False, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        chain_of_snapshots,
+        folder_behind_a_link,
+        volume,
+        volume_of_an_unknown_pool,
+        container,
+        backing_that_only_the_guest_names,
+        disk_that_is_away,
+        link_that_leads_nowhere,
+    ],
+)
+@pytest.mark.usefixtures("no_definitions")
+def test_no_base_goes_from_under(
+    shape: Callable[..., str], state: State, image: Image, images: Path, place: Any, tmp_path: Path
+) -> None:
+    state("image.present", NAME, source="file", path=str(image("a.qcow2", b"x")), **place)
+    old = base_of(place)
+    folder = tmp_path / "far"
+    folder.mkdir()
+    said = shape(old, folder, images)
+    assert_failed(state("image.absent", NAME, **place), f"images.{NAME}: {said}")
+    assert said in state("image.absent", NAME, test=True, **place)["comment"]
+
+    other = {"source": "file", "path": str(image("b.qcow2", b"y")), "superseded": "delete", **place}
+    newer = state("image.present", NAME, **other)
+    assert newer["changes"].keys() == {f"{NAME}.file"}
+    assert old.exists()
+
+
+def test_what_needs_no_other_file_may_be_away(
+    state: State, image: Image, images: Path, place: Any, no_definitions: None
+) -> None:
+    """A medium that was removed after an installation is no reason to keep a base for ever."""
+    state("image.present", NAME, source="file", path=str(image("a.qcow2", b"x")), **place)
+    medium = "<driver name='qemu' type='raw'/><source file='/nowhere/install.iso'/>"
+    define_with(GUEST, f"<disk type='file' device='cdrom'>{medium}<target dev='hdc'/></disk>")
+    assert state("image.absent", NAME, **place)["result"] is True
+
+
+# --- places where overlays were made ---
+
+
+def test_overlays_in_the_folder_of_a_pool_count(
+    state: State, image: Image, images: Path, place: Any, tmp_path: Path
+) -> None:
+    state("image.present", NAME, source="file", path=str(image("a.qcow2", b"x")), **place)
+    folder = tmp_path / "pool"
+    with Store(place["directory"]).hold(NAME, str(folder)) as base:
+        folder.mkdir()
+        kept = overlay(base.path, folder / "kept.qcow2")
+    with Store(place["directory"]).hold(NAME, str(tmp_path / "never-made"), str(folder)):
+        pass
+    notes = Path(place["directory"], f"{NAME}.places")
+    assert {path.stat().st_mode & 0o077 for path in (notes, *notes.iterdir())} == {0}
+    before = snapshot(images)
+    assert_failed(state("image.absent", NAME, **place), f"images.{NAME}: it is used by {kept}.")
+    assert snapshot(images) == before
+    kept.unlink()
+    assert state("image.absent", NAME, **place)["result"] is True
+    assert snapshot(images) == {}
+
+
+def test_overlays_on_a_file_system_that_is_not_mounted_count(
+    state: State, image: Image, images: Path, place: Any, tmp_path: Path
+) -> None:
+    state("image.present", NAME, source="file", path=str(image("a.qcow2", b"x")), **place)
+    subprocess.run(["mount", "-t", "tmpfs", "none", str(tmp_path)], check=True)
+    try:
+        with Store(place["directory"]).hold(NAME, str(tmp_path / "pool")):
+            pass
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+    (note,) = Path(place["directory"], f"{NAME}.places").iterdir()
+    said = f"overlays were made in {tmp_path}/pool, and nothing is mounted at {tmp_path} now"
+    assert_failed(state("image.absent", NAME, **place), f"images.{NAME}: {said}", f"remove {note}")
+    note.unlink()
+    assert state("image.absent", NAME, **place)["result"] is True
 
 
 def test_held_base_is_not_removed(state: State, image: Image, images: Path, place: Any) -> None:
@@ -80,8 +250,32 @@ def test_held_base_is_not_removed(state: State, image: Image, images: Path, plac
     with Store(place["directory"]).hold(NAME) as base:
         assert_failed(state("image.absent", NAME, **place), f"guests are being made from {base.path}")
     assert state("image.absent", NAME, **place)["result"] is True
-    with pytest.raises(Refused, match="there is no such image"), Store(place["directory"]).hold(NAME):
+    said = f"there is no such image in {place['directory']}"
+    with pytest.raises(Refused, match=said), Store(place["directory"]).hold(NAME):
         pass
+
+
+def test_base_that_is_being_removed_is_not_waited_for_without_end(
+    state: State, image: Image, images: Path, place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state("image.present", NAME, source="file", path=str(image("a.qcow2", b"x")), **place)
+    monkeypatch.setattr("corral.image.store.PATIENCE", 0.2)
+    base = base_of(place)
+    with base.open("rb") as removed:
+        fcntl.flock(removed, fcntl.LOCK_EX)
+        said = f"images.{NAME}: {base} is being removed just now"
+        with pytest.raises(Refused, match=said), Store(place["directory"]).hold(NAME):
+            pass
+
+
+def test_users_are_asked_for_in_valid_words_only(salt: Any, place: Any) -> None:
+    """A text in place of a list of folders would be every letter of it: ``/`` is one."""
+    with pytest.raises(CommandExecutionError, match=f"images.{NAME}.search: a text is not valid"):
+        salt.cmd("image.users", NAME, search="/srv")
+    with pytest.raises(CommandExecutionError, match=r"images\.\.\./x\.name: '\.\./x' is not"):
+        salt.cmd("image.show", "../x")
+    with pytest.raises(CommandExecutionError, match=r"image\.list\.directory: 'srv' is not an"):
+        salt.cmd("image.list", directory="srv")
 
 
 def test_lost_base_under_an_overlay_comes_back_only_as_it_was(

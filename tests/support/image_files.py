@@ -1,17 +1,20 @@
-"""Real images, and the folder of a host that they are in, for the functional tests of images."""
+"""Real images, the folder of a host that they are in, and a server, for the functional tests of images."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.server
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from corral.image.wire import Store
+from corral.image.store import Store
 
 NAME = "t-image"
 
@@ -44,6 +47,12 @@ def base_of(place: dict[str, Any]) -> Path:
     return Path(found.path)
 
 
+def may(user: str, what: str, path: str | Path) -> bool:
+    """Whether a user may do something with a file: ``may("nobody", "-r", path)``."""
+    argv = ["setpriv", f"--reuid={user}", "--regid=nogroup", "--clear-groups", "test", what, str(path)]
+    return subprocess.run(argv, check=False).returncode == 0
+
+
 @pytest.fixture
 def images() -> Iterator[Path]:
     """A folder for overlays with the store in it, as on a real host."""
@@ -71,3 +80,64 @@ def image(tmp_path: Path) -> Image:
         return target
 
     return make
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and what no server should do.
+
+    slow
+        Set: nobody waits any more.
+    asked
+        The paths below ``/gated``, which are served when ``slow`` is set.
+    """
+
+    slow = threading.Event()
+    asked: ClassVar[list[str]] = []
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/broken"):
+            self.begin("100000")
+            self.wfile.write(b"only this")
+        elif self.path.startswith("/unsure"):
+            self.begin("many")
+        elif self.path.startswith("/drip"):
+            self.begin("3000000")
+            with contextlib.suppress(OSError):  # the client had enough
+                for _ in range(200):
+                    self.wfile.write(b"x")
+                    self.slow.wait(0.1)
+        elif self.path.startswith("/gated"):
+            self.asked.append(self.path)
+            self.slow.wait(60)
+            self.path = self.path.removeprefix("/gated")
+            super().do_GET()
+        elif self.path.startswith("/slow"):
+            self.begin("3000000")
+            self.wfile.write(b"x" * 2_000_000)
+            self.slow.wait(60)
+        else:
+            super().do_GET()
+
+    def begin(self, length: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", length)
+        self.end_headers()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of the test's own folder."""
+
+    def handler(*args: Any) -> Handler:
+        return Handler(*args, directory=str(tmp_path))
+
+    Handler.slow.clear()
+    Handler.asked.clear()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as daemon:
+        threading.Thread(target=daemon.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{daemon.server_address[1]}"
+        Handler.slow.set()
+        daemon.shutdown()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corral.change import Change
-from corral.image.model import Base, Held, Image, NoImage, declare
+from corral.image.model import Base, Held, Image, NoImage, Spare, declare
 from corral.image.plan import plan
 from tests.support.images import BASE
 
@@ -69,17 +69,23 @@ def carry_out(held: Held, desired: Image | NoImage, todo: tuple[Change, ...]) ->
 @st.composite
 def stores(draw: st.DrawFn) -> dict[str, Any]:
     before = draw(st.none() | images)
+    names = st.sampled_from(["/srv/web-b.qcow2", "/srv/web-c.qcow2", "/srv/web-d.qcow2"])
     return {
         "base": None if before is None else made(before, draw(st.sampled_from([None, "/a, 1 byte"]))),
         "condition": "intact" if before is None else draw(st.sampled_from(["intact", "touched", "missing"])),
         "same_secrets": before is None or draw(st.booleans()),
+        "spares": tuple(Spare(path, draw(st.booleans())) for path in draw(st.lists(names, unique=True))),
         "unfinished": tuple(draw(st.lists(st.sampled_from(["/x", "/y"]), unique=True))),
     }
 
 
-@given(stores(), images, st.sampled_from([None, "/a, 1 byte", "/a, 2 bytes"]))
-def test_a_plan_carried_out_leaves_nothing_to_plan(store: dict[str, Any], desired: Image, offer: Any) -> None:
+@given(stores(), images, st.sampled_from([None, "/a, 1 byte", "/a, 2 bytes"]), st.booleans())
+def test_a_plan_carried_out_leaves_nothing_to_plan(
+    store: dict[str, Any], desired: Image, offer: Any, same: bool
+) -> None:
     held = Held(**store, offer=offer if desired.source == "file" else None)
+    copied = held.base is not None and held.base.file is not None and held.offer is not None
+    held = replace(held, same_content=same and copied)
     assert plan(carry_out(held, desired, plan(held, desired)), desired) == ()
 
 
@@ -92,6 +98,10 @@ def test_absent_is_reached_and_stays(store: dict[str, Any]) -> None:
 
 
 @given(stores(), images)
+@example(
+    {"base": None, "spares": (Spare("/srv/web-b.qcow2", used=False),), "unfinished": ("/x",)},
+    declare("web", {"source": "url", "url": "http://h/a", "sha256": "a" * 64, "superseded": "delete"}),
+)
 def test_what_loses_data_comes_last(store: dict[str, Any], desired: Image) -> None:
     takes = [bool(change.takes) for change in plan(Held(**store), desired)]
     assert takes == sorted(takes)

@@ -58,25 +58,42 @@ def let_pass(folder: Path, user: int, group: int) -> None:
     Oz makes the disk of its guest writable for everybody, and its path can be read in the list of
     processes, so only the way to it can be guarded.
     """
-    if not user:
-        return
+    if user:
+        _let(folder, user, group, owner=7, others=1)
+
+
+def let_read(file: Path, user: int, group: int) -> None:
+    """Let a user, besides root, read a file, nobody write it, and nobody else do anything with it.
+
+    user, group
+        As above; 0 for nobody besides root.
+
+    A base holds what every guest on it has to itself otherwise, such as ``/etc/shadow``.
+    """
+    file.chmod(0o440)
+    if user:
+        _let(file, user, group, owner=4, others=4)
+
+
+def _let(path: Path, user: int, group: int, owner: int, others: int) -> None:
+    """Give rights (4: read, 2: write, 1: pass through) to the owner and to one more user."""
     try:
-        os.setxattr(folder, "system.posix_acl_access", _acl(user))
+        os.setxattr(path, "system.posix_acl_access", _acl(user, owner, others))
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        os.chown(folder, -1, group)
-        folder.chmod(0o710)
+        os.chown(path, -1, group)
+        path.chmod(owner << 6 | others << 3)
 
 
-def _acl(user: int) -> bytes:
+def _acl(user: int, owner: int, named: int) -> bytes:
     """Return the access control list (acl(5)) as Linux stores it (posix_acl_xattr.h, version 2)."""
-    everything, pass_through, nothing, no_id = 7, 1, 0, 0xFFFFFFFF
+    nothing, no_id = 0, 0xFFFFFFFF
     entries = [  # tag, permissions, id: owner, the user, group, mask, others
-        (0x01, everything, no_id),
-        (0x02, pass_through, user),
+        (0x01, owner, no_id),
+        (0x02, named, user),
         (0x04, nothing, no_id),
-        (0x10, pass_through, no_id),
+        (0x10, named, no_id),
         (0x20, nothing, no_id),
     ]
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)

@@ -40,7 +40,7 @@ def making(what: str, patience: float = PATIENCE) -> Iterator[None]:
 
 def _wait(descriptor: int, patience: float) -> None:
     deadline = time.monotonic() + patience
-    while not _taken(descriptor, fcntl.LOCK_EX):
+    while not taken(descriptor, fcntl.LOCK_EX):
         if time.monotonic() > deadline:
             holder = os.pread(descriptor, 200, 0).decode(errors="replace")
             raise Unavailable(f"{holder} is still being made after {patience:g} s of waiting.")
@@ -54,12 +54,13 @@ def busy() -> bool:
     except FileNotFoundError:
         return False
     try:
-        return not _taken(descriptor, fcntl.LOCK_SH)
+        return not taken(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
-def _taken(descriptor: int, how: int) -> bool:
+def taken(descriptor: int, how: int) -> bool:
+    """Take a lock on an open file unless another has it, and return whether that was done."""
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -17,6 +17,7 @@ from corral.model import Model, plain
 
 STORE = "/var/lib/libvirt/images/corral"
 SEARCH = ("/var/lib/libvirt/images",)  # where overlays are looked for, besides the disks of libvirt's guests
+SYSTEM = "qemu:///system"  # libvirt's address for the whole host
 KEY_LENGTH = 12
 MIB = 1 << 20
 
@@ -26,7 +27,6 @@ Format = Literal["qcow2", "raw"]
 class Place(Model):
     """Where the bases are, and where the overlays on them may be."""
 
-    name: Name
     directory: AbsolutePath = STORE
     search: tuple[AbsolutePath, ...] = SEARCH
 
@@ -34,10 +34,13 @@ class Place(Model):
 class NoImage(Place):
     """An image that must not be there."""
 
+    name: Name
+
 
 class Image(Place):
     """What the images of every source have in common."""
 
+    name: Name
     source: str
     format: Format = "qcow2"
     superseded: Literal["keep", "delete"] = "keep"
@@ -60,7 +63,7 @@ class Build(Model):
     type: Literal["auto", "kvm", "qemu"] = "auto"
     timeout: Seconds = 1200
     auto: Text | None = None
-    uri: Line = "qemu:///system"
+    uri: Line = SYSTEM
 
     @field_validator("memory")
     @classmethod
@@ -206,20 +209,24 @@ class Held:
         The current base; ``intact``, ``touched`` (same content, other times) or ``missing``.
     offer
         What the declared file looks like; ``None`` when it is not there or its checksum is declared.
+    same_content
+        Whether that file, which does not look like the one that was copied, has the content of the base.
     same_secrets
         Whether the declared secrets are those of the build; true when none is declared.
     spares
         Bases that may go when superseded ones shall be deleted.
     unfinished
         Remains of runs that were killed.
-    users
-        Who uses a base of the image; looked for only when it shall be absent.
+    users, unknown
+        Who uses a base of the image, and what is not known of that; looked for only when it shall be absent.
     """
 
     base: Base | None = None
     condition: Literal["intact", "touched", "missing"] = "intact"
     offer: str | None = None
+    same_content: bool = False
     same_secrets: bool = True
     spares: tuple[Spare, ...] = ()
     unfinished: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()

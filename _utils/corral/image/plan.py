@@ -9,9 +9,9 @@ from typing import Any
 
 from corral.change import Change, differences
 from corral.image.model import Base, Held, Image, NoImage
+from corral.image.tdl import HIDDEN
 
 LOSS = "data loss"
-HIDDEN = "********"
 
 
 def plan(held: Held, desired: Image | NoImage) -> tuple[Change, ...]:
@@ -25,7 +25,7 @@ def plan(held: Held, desired: Image | NoImage) -> tuple[Change, ...]:
 def due(held: Held, desired: Image) -> tuple[Change, ...]:
     """Return the changes that take a new base; none of them is due when the cache holds."""
     wanted = desired.identity()
-    if held.offer is not None:
+    if held.offer is not None and not held.same_content:
         wanted["file"] = held.offer
     if held.base is None:
         return (Change((desired.name,), None, {"source": desired.source, **wanted}),)
@@ -42,9 +42,13 @@ def _identity(base: Base) -> dict[str, Any]:
 
 
 def _mended(held: Held, desired: Image) -> tuple[Change, ...]:
-    if held.base is None or held.condition != "touched":
-        return ()
-    return (Change((desired.name, "base"), "touched", "intact"),)
+    """Return what only the provenance, or the times of the base, must be told."""
+    todo: tuple[Change, ...] = ()
+    if held.base is not None and held.same_content:
+        todo += differences((desired.name,), {"file": held.base.file}, {"file": held.offer})
+    if held.base is not None and held.condition == "touched":
+        todo += (Change((desired.name, "base"), "touched", "intact"),)
+    return todo
 
 
 def _dropped(held: Held, desired: Image) -> tuple[Change, ...]:

@@ -11,22 +11,30 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from corral.errors import Refused, Unavailable
-from corral.image.disk import digest, fsync, write_private
+from corral.image.disk import digest, fsync, let_read, write_private
+from corral.image.lock import taken
 from corral.image.model import SEARCH, STORE, Base
-from corral.image.overlays import Uses, uses
+from corral.image.overlays import Found, find
+from corral.image.places import Places
+
+LOG = logging.getLogger(__name__)
 
 MAKING = ".making"
 NOTE = "note.json"
 SHOWN = 5  # users that a sentence names
+PATIENCE = 10.0  # seconds to wait for a base that is being removed
+PAUSE = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,11 @@ class Scratch:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.kept = False  # whether a later run must see it
+
+    @property
+    def image(self) -> str:
+        """The name of the image that the base is made for."""
+        return self.path.name.rpartition(".")[0]
 
     @property
     def note(self) -> dict[str, Any]:
@@ -119,24 +132,31 @@ class Store:
         return base
 
     @contextlib.contextmanager
-    def hold(self, name: str) -> Iterator[Base]:
+    def hold(self, name: str, *folders: str) -> Iterator[Base]:
         """Yield the current base, which nobody can remove as long as the block runs.
+
+        folders
+            Where the block makes overlays on it. They are searched ever after, whatever ``search`` says.
 
         Raises ``Refused`` when there is none.
         """
         base = self.find(name)
         if base is None:
-            raise Refused(f"images.{name}: there is no such image on this host.")
-        with _flock(base, fcntl.LOCK_SH):
+            raise Refused(f"images.{name}: there is no such image in {self.directory}.")
+        with _flock(base, fcntl.LOCK_SH, PATIENCE):
+            for folder in folders:
+                self._places(name).add(folder)
             yield base
 
     def users(self, base: Base) -> tuple[str, ...]:
         """Return the overlays and guests that use a base."""
-        return self.uses().get(os.path.realpath(base.path), ())
+        return self.uses(base.name).of(base.path)
 
-    def uses(self) -> Uses:
-        """Return who uses which file, in the store and where overlays may be."""
-        return uses((*self.search, str(self.directory)))
+    def uses(self, name: str) -> Found:
+        """Return who uses which file, in the store and where overlays of an image may be."""
+        places = self._places(name)
+        found = find((*self.search, *places.folders(), str(self.directory)), bases=str(self.directory))
+        return replace(found, unknown=(*found.unknown, *places.away()))
 
     def condition(self, base: Base) -> Literal["intact", "touched", "missing"]:
         """Compare a base with its provenance; its content only when its times differ.
@@ -157,7 +177,7 @@ class Store:
 
     def unfinished(self, name: str) -> tuple[str, ...]:
         """Return scratch folders and half-written files of an image; remains, when nothing is being made."""
-        folders = [s.path for s in self.scratches() if s.path.name.rpartition(".")[0] == name]
+        folders = [scratch.path for scratch in self.scratches() if scratch.image == name]
         return tuple(sorted(str(path) for path in (*folders, *self.directory.glob(f".{name}.json.*"))))
 
     def scratches(self) -> tuple[Scratch, ...]:
@@ -180,18 +200,20 @@ class Store:
             yield scratch
         finally:
             if not scratch.kept:
-                scratch.remove()
-            self.tidy()
+                self.discard(scratch)
+            self.tidy(name)
 
-    def adopt(self, scratch: Scratch, file: Path, base: Base) -> Base:
+    def adopt(self, scratch: Scratch, file: Path, base: Base, reader: tuple[int, int] = (0, 0)) -> Base:
         """Make a finished file the current base of its image.
 
         base
             All that is known but ``path``, ``size`` and ``modified``.
+        reader
+            The numbers of the user and the group that may read it, besides root. Default: nobody.
         """
         final = self.directory / f"{base.name}-{base.sha256[:12]}.{base.format}"
         os.chown(file, os.geteuid(), os.getegid())
-        file.chmod(0o444)
+        let_read(file, *reader)
         fsync(file)
         status = file.stat()
         base = replace(base, path=str(final), size=status.st_size, modified=status.st_mtime_ns)
@@ -202,6 +224,12 @@ class Store:
         superseded = tuple(b for b in old.bases if b.path != base.path and _seen(b) is not None)
         self._save(base.name, Record(base, superseded))
         return base
+
+    def confirm(self, name: str, file: str, origin: str) -> None:
+        """Note that a file with other looks still has the content of the current base."""
+        record = self.record(name)
+        assert record.current is not None
+        self._save(name, replace(record, current=replace(record.current, file=file, origin=origin)))
 
     def restore_times(self, base: Base) -> None:
         """Give a base whose content is right the time of modification of its provenance."""
@@ -217,20 +245,28 @@ class Store:
     def remove(self, name: str) -> None:
         """Remove an image: its bases, then its provenance."""
         self._unlink(self.record(name).bases)
+        self._places(name).forget()
         self._provenance(name).unlink(missing_ok=True)
         fsync(self.directory)
 
     def discard(self, scratch: Scratch) -> None:
-        """Remove what a killed run left: its scratch folder, and a base that came without provenance."""
+        """Remove a scratch folder, and a base that came from it without provenance.
+
+        Both stay when it cannot be told whether the base has one.
+        """
         final = scratch.note.get("final")
-        known = {base.path for name in self.names() for base in self.record(name).bases}
-        if final and final not in known and Path(final).parent == self.directory:
-            Path(final).unlink(missing_ok=True)
+        if final and Path(final).parent == self.directory:
+            try:
+                if final not in {base.path for base in self.record(scratch.image).bases}:
+                    Path(final).unlink(missing_ok=True)
+            except (Unavailable, OSError) as why:
+                LOG.warning("%s is left to a later run: %s", scratch.path, why)
+                return
         scratch.remove()
 
-    def tidy(self) -> None:
+    def tidy(self, name: str) -> None:
         """Remove provenance that a killed run did not finish to write, and folders in which nothing is."""
-        for half_written in self.directory.glob(".*.json.*"):
+        for half_written in self.directory.glob(f".{name}.json.*"):
             half_written.unlink(missing_ok=True)
         for folder in (self.directory / MAKING, self.directory):
             with contextlib.suppress(OSError):
@@ -240,14 +276,23 @@ class Store:
         with contextlib.ExitStack() as held:
             for base in bases:
                 if _seen(base) is not None:
-                    held.enter_context(_flock(base, fcntl.LOCK_EX | fcntl.LOCK_NB))
-            seen = self.uses() if bases else {}
-            for base in bases:
-                users = seen.get(os.path.realpath(base.path), ())
-                if users:
-                    raise Refused(f"images.{base.name}: {base.path} is used by {listed(users)}.")
+                    held.enter_context(_flock(base, fcntl.LOCK_EX))
+            if bases:
+                self._refuse_used(bases)
             for base in bases:
                 Path(base.path).unlink(missing_ok=True)
+
+    def _refuse_used(self, bases: Sequence[Base]) -> None:
+        found = self.uses(bases[0].name)
+        for base in bases:
+            users = found.of(base.path)
+            if users:
+                raise Refused(f"images.{base.name}: {base.path} is used by {listed(users)}.")
+        if found.unknown:
+            raise Refused(f"images.{bases[0].name}: {listed(found.unknown)}.")
+
+    def _places(self, name: str) -> Places:
+        return Places(self.directory / f"{name}.places")
 
     def _provenance(self, name: str) -> Path:
         return self.directory / f"{name}.json"
@@ -287,23 +332,24 @@ def listed(users: Sequence[str]) -> str:
 
 
 @contextlib.contextmanager
-def _flock(base: Base, how: int) -> Iterator[None]:
+def _flock(base: Base, how: int, patience: float = 0) -> Iterator[None]:
     """Hold a lock on a base; QEMU's own locks (fcntl) are of another kind."""
     try:
         descriptor = os.open(base.path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise Refused(f"images.{base.name}: its base {base.path} is missing.") from None
     try:
-        _take(descriptor, how, base)
+        _take(descriptor, how, base, time.monotonic() + patience)
         yield
     finally:
         os.close(descriptor)
 
 
-def _take(descriptor: int, how: int, base: Base) -> None:
-    try:
-        fcntl.flock(descriptor, how)
-    except BlockingIOError:
-        raise Refused(f"images.{base.name}: guests are being made from {base.path} just now.") from None
+def _take(descriptor: int, how: int, base: Base, deadline: float) -> None:
+    while not taken(descriptor, how):
+        if time.monotonic() >= deadline:
+            used, removed = f"guests are being made from {base.path}", f"{base.path} is being removed"
+            raise Refused(f"images.{base.name}: {used if how == fcntl.LOCK_EX else removed} just now.")
+        time.sleep(PAUSE)  # flock has no time limit of its own
     if os.fstat(descriptor).st_nlink == 0:
         raise Refused(f"images.{base.name}: its base {base.path} was removed just now.")

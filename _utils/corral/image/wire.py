@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import re
 import time
@@ -11,28 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from corral.converge import Todo, Wire
+from corral.converge import Todo, Wire, converge
 from corral.errors import Conflict, Error, Refused, Unavailable
 from corral.image import build, cleanup, fetch, virsh
+from corral.image.disk import digest
 from corral.image.lock import busy, making
 from corral.image.make import make
-from corral.image.model import (
-    STORE,
-    Base,
-    FileImage,
-    Held,
-    Image,
-    NoImage,
-    OzImage,
-    Spare,
-)
+from corral.image.model import SYSTEM, Base, FileImage, Held, Image, NoImage, OzImage, Spare
 from corral.image.plan import due, plan
 from corral.image.programs import program
 from corral.image.seal import agrees, seal
 from corral.image.store import Record, Store, listed
 from corral.progress import Progress, silent
 
-__all__ = ["STORE", "Base", "ImageWire", "Store", "ensure", "shown"]
+LOG = logging.getLogger(__name__)
 
 BRIDGES = Path("/sys/class/net")
 
@@ -73,8 +66,8 @@ class ImageWire(Wire[Held, Image | NoImage]):
     def lacks(self, todo: Todo, current: Held, desired: Image | NoImage) -> tuple[str, ...]:
         name = desired.name
         if isinstance(desired, NoImage):
-            users = current.users
-            return (f"images.{name}: it is used by {listed(users)}.",) if users else ()
+            users = (f"it is used by {listed(current.users)}",) if current.users else ()
+            return tuple(f"images.{name}: {reason}." for reason in (*users, *current.unknown))
         if not due(current, desired):
             return ()
         if isinstance(desired, OzImage) and desired.build.bridge:
@@ -88,14 +81,13 @@ class ImageWire(Wire[Held, Image | NoImage]):
         self.seen = record = store.record(name)
         unfinished = () if busy() else store.unfinished(name)
         if isinstance(self.desired, NoImage):
-            seen = store.uses() if record.bases else {}
-            users = {user for base in record.bases for user in seen.get(os.path.realpath(base.path), ())}
-            return Held(record.current, unfinished=unfinished, users=tuple(sorted(users)))
-        base = record.current
+            return self._going(record, unfinished)
+        base, offer = record.current, self._offer()
         held = Held(
             base,
             condition=store.condition(base) if base else "intact",
-            offer=self._offer(),
+            offer=offer,
+            same_content=self._same_content(base, offer),
             same_secrets=base is None or agrees(base.secrets, self.desired.secrets()),
             unfinished=unfinished,
         )
@@ -103,10 +95,26 @@ class ImageWire(Wire[Held, Image | NoImage]):
             self._refuse_lost(self.desired, held)
         return self._with_spares(held, self.desired, record)
 
+    def _going(self, record: Record, unfinished: tuple[str, ...]) -> Held:
+        if not record.bases:
+            return Held(record.current, unfinished=unfinished)
+        found = self.store.uses(self.desired.name)
+        users = {user for base in record.bases for user in found.of(base.path)}
+        return Held(record.current, unfinished=unfinished, users=tuple(sorted(users)), unknown=found.unknown)
+
     def _offer(self) -> str | None:
         if isinstance(self.desired, FileImage) and self.desired.sha256 is None:
             return fetch.look(self.desired.path)
         return None
+
+    def _same_content(self, base: Base | None, offer: str | None) -> bool:
+        """Whether a file that looks new is what the base was copied from; read only where it may be so."""
+        if base is None or base.file is None or offer in (None, base.file):
+            return False
+        assert isinstance(self.desired, FileImage)
+        path = self.desired.path
+        same_kind = base.format == self.desired.format and base.size == os.path.getsize(path)
+        return same_kind and digest(path) == base.sha256
 
     def _with_spares(self, held: Held, desired: Image, record: Record) -> Held:
         """Add the bases that may go: superseded ones, and the current one when a new one is due."""
@@ -114,14 +122,14 @@ class ImageWire(Wire[Held, Image | NoImage]):
         bases = [base for base in (*record.superseded, *old) if os.path.exists(base.path)]
         if desired.superseded == "keep" or not bases:
             return held
-        seen = self.store.uses()
-        spares = tuple(Spare(base.path, bool(seen.get(os.path.realpath(base.path)))) for base in bases)
-        return Held(held.base, held.condition, held.offer, held.same_secrets, spares, held.unfinished)
+        found = self.store.uses(desired.name)
+        spares = (Spare(base.path, bool(found.of(base.path) or found.unknown)) for base in bases)
+        return dataclasses.replace(held, spares=tuple(spares))
 
     def _refuse_lost(self, desired: Image, held: Held) -> None:
         """Raise ``Refused`` when overlays use a base that is gone and that would not come back the same."""
         pattern = re.compile(rf"{re.escape(desired.name)}-([0-9a-f]{{12}})\.(qcow2|raw)")
-        for path, users in self.store.uses().items():
+        for path, users in self.store.uses(desired.name).used.items():
             match = pattern.fullmatch(os.path.basename(path))
             here = os.path.dirname(path) == os.path.realpath(desired.directory)
             if match and here and not os.path.exists(path) and not _restorable(desired, held, match[1]):
@@ -143,27 +151,39 @@ class ImageWire(Wire[Held, Image | NoImage]):
             if isinstance(desired, NoImage):
                 if (name,) in paths:
                     self.store.remove(name)
-                self.store.tidy()
+                self.store.tidy(name)
                 return
             if due(current, desired):
                 self._make(current, desired)
-            elif current.base is not None and current.condition == "touched":
-                self.store.restore_times(current.base)
+            elif current.base is not None:
+                self._mend(current, desired)
             doomed = [path[2] for path in paths if path[1:2] == ("superseded",)]
             if doomed:
                 self.store.drop(name, doomed)
 
+    def _mend(self, current: Held, desired: Image) -> None:
+        assert current.base is not None
+        if current.condition == "touched":
+            self.store.restore_times(current.base)
+        if isinstance(desired, FileImage) and current.offer is not None and current.same_content:
+            self.store.confirm(desired.name, current.offer, desired.path)
+
     def _sweep(self) -> None:
-        """Clean up after runs that were killed; with the lock in hand, no scratch folder is alive."""
+        """Clean up after runs that were killed; with the lock in hand, no scratch folder is alive.
+
+        Of other images only what takes memory and processors is ended: their plans list what they left.
+        """
         for scratch in self.store.scratches():
+            own = scratch.image == self.desired.name
             try:
                 cleanup.clean(scratch)
-            except Unavailable:
-                if scratch.path.name.rpartition(".")[0] == self.desired.name:
+            except Error as why:
+                if own:
                     raise
-                continue  # of another image: it will be told there
-            self.store.discard(scratch)
-        self.store.tidy()
+                LOG.warning("what belongs to %s is left to a later run: %s", scratch.path, why)
+            if own:
+                self.store.discard(scratch)
+        self.store.tidy(self.desired.name)
 
     def _make(self, current: Held, desired: Image) -> None:
         with self.store.scratch(desired.name) as scratch:
@@ -181,7 +201,7 @@ class ImageWire(Wire[Held, Image | NoImage]):
                 secrets=seal(desired.secrets()),
                 **facts,
             )
-            self.store.adopt(scratch, file, base)
+            self.store.adopt(scratch, file, base, _reader(desired))
 
     def _refuse_other_content(self, lost: Base, sha256: str) -> None:
         users = self.store.users(lost)
@@ -207,6 +227,18 @@ class ImageWire(Wire[Held, Image | NoImage]):
             raise Unavailable(f"{start}: {where}{error.strerror or error}.") from error
 
 
+def _reader(image: Image) -> tuple[int, int]:
+    """Return user and group of QEMU; root's where libvirt is not there to tell, as it gives the rights itself
+    when it starts a guest, unless it was told not to (``dynamic_ownership`` in its ``qemu.conf``)."""
+    uri = image.build.uri if isinstance(image, OzImage) else SYSTEM
+    try:
+        virsh.ready(uri)
+        return virsh.qemu_user(uri)
+    except Error as why:
+        LOG.warning("QEMU's user is not known: %s", why)
+        return 0, 0
+
+
 def _restorable(desired: Image, held: Held, start: str) -> bool:
     """Whether a lost base, known by the start of its sum, would come back the same."""
     sha256 = desired.identity().get("sha256")
@@ -226,18 +258,32 @@ def _bridge_lacks(name: str, bridge: str) -> tuple[str, ...]:
 
 
 def ensure(desired: Image, tell: Progress = silent) -> Base:
-    """Have an image as declared, from the cache or made anew, and return its base."""
-    wire = ImageWire(desired, tell)
-    held = wire.read()
-    todo = plan(held, desired)
-    lacking = wire.lacks(todo, held, desired)
-    if lacking:
-        raise Refused(" ".join(lacking))
-    if todo:
-        wire.apply(todo, held, desired)
-    base = wire.store.find(desired.name)
-    assert base is not None
+    """Have an image as declared, from the cache or made anew, and return its base.
+
+    Raises ``Refused`` when a run of the state would fail, in the same words.
+    """
+    ret = converge(
+        desired.name, {}, declare=lambda: desired, wire=lambda image: ImageWire(image, tell), plan=plan
+    )
+    if not ret["result"]:
+        raise Refused(ret["comment"])
+    base = Store(desired.directory, desired.search).find(desired.name)
+    if base is None:
+        raise Refused(f"images.{desired.name}: it was removed just after it was made.")
     return base
+
+
+def listing(store: Store) -> dict[str, str]:
+    """Return the path of the current base of every image, or why it is not known."""
+    listed: dict[str, str] = {}
+    for name in store.names():
+        try:
+            base = store.record(name).current
+        except Unavailable as damaged:
+            listed[name] = str(damaged)
+        else:
+            listed.update({name: base.path} if base else {})  # none: it was removed just now
+    return listed
 
 
 def shown(store: Store, name: str) -> dict[str, Any]:
