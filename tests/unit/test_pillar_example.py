@@ -1,4 +1,4 @@
-"""The pillar examples: every part is a valid declaration, and in the demo's variant too."""
+"""The pillar examples, and those of README and docs: every part is a valid declaration."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import yaml
 from jinja2 import Template
 
 from corral.dhcp.model import Subnet
+from corral.guest.model import Wanted
 from corral.image import model as image
 from corral.link.model import Link
 from corral.ovs.model import Switch
 from corral.pool import model as pool
+from tests.support.pages import snippets
 from tests.support.salt_here import REPO
 
 GRAINS = {"corral_lab": {"guests": 3, "install_url": "http://192.0.2.1/fedora/23/os/"}}
@@ -31,26 +33,65 @@ def merged(below: Any, above: Any) -> Any:
     return above
 
 
-@pytest.fixture(params=["s0.sls", "lab.sls"])
+def declare(corral: dict[str, Any]) -> None:
+    """Declare every part, as the roles do; what is null is not declared, but absent."""
+    Switch.declare(corral.get("switch", {}))
+    for name, link in there(corral, "links"):
+        Link.declare({"name": name, **link}, f"links.{name}")
+    for name, subnet in there(corral, "dhcp"):
+        Subnet.declare({"name": name, **subnet}, f"dhcp.{name}")
+    for name, one in there(corral, "images"):
+        image.declare(name, one)
+    for name, one in there(corral, "pools"):
+        pool.declare("hypervisor", name, one)
+
+
+def there(corral: dict[str, Any], section: str) -> list[tuple[str, Any]]:
+    return [(name, one) for name, one in corral.get(section, {}).items() if one is not None]
+
+
+@pytest.fixture(params=["s0.sls", "lab.sls", "README"])
 def pillar(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A whole example: it has all that its pools need."""
+    if request.param == "README":
+        (data,) = (data for data in snippets(REPO / "README.rst") if "corral" in data)
+        return dict(data["corral"])
     s0 = rendered("s0.sls")
     return s0 if request.param == "s0.sls" else merged(s0, rendered("lab.sls"))
 
 
 def test_every_part_is_a_valid_declaration(pillar: dict[str, Any]) -> None:
-    Switch.declare(pillar["switch"])
-    for name, link in pillar["links"].items():
-        Link.declare({"name": name, **link}, f"links.{name}")
-    for name, subnet in pillar["dhcp"].items():
-        Subnet.declare({"name": name, **subnet}, f"dhcp.{name}")
-    for name, one in pillar["images"].items():
-        image.declare(name, one)
-    for name, one in pillar["pools"].items():
-        declared = pool.declare("hypervisor", name, one)
-        assert declared.pool.image in pillar["images"]
+    declare(pillar)
+
+
+def test_an_example_is_whole(pillar: dict[str, Any]) -> None:
+    sections = {"pools" if role == "guests" else role for role in pillar["roles"]}
+    assert sections - {"hypervisor"} <= pillar.keys()
+    for one in pillar["pools"].values():
+        assert one["image"] in pillar["images"]
+        assert {network["subnet"] for network in one["networks"]} <= pillar["dhcp"].keys()
 
 
 def test_every_role_has_a_folder(pillar: dict[str, Any]) -> None:
     for role in pillar["roles"]:
         assert (REPO / "salt" / role / "init.sls").is_file()
         assert f"'corral:roles:{role}'" in (REPO / "salt/top.sls").read_text()
+
+
+@pytest.mark.parametrize("page", sorted(path.name for path in (REPO / "docs").glob("*.rst")))
+def test_the_example_of_a_page_is_a_valid_declaration(page: str) -> None:
+    """Pillar is declared as the roles do; a state as Salt does."""
+    for data in snippets(REPO / "docs" / page):
+        declare(data.pop("corral", {}))
+        for name, body in data.items():
+            ((function, arguments),) = body.items()
+            fields = {key: value for argument in arguments for key, value in argument.items()}
+            assert function == "guest.running", f"{name}: say here how {function} is declared"
+            Wanted.running(name, fields, owner="hypervisor")
+
+
+def test_there_is_a_page_for_each_product_and_for_the_roles() -> None:
+    pages = {path.stem for path in (REPO / "docs").glob("*.rst")}
+    products = {path.parent.name for path in REPO.glob("_utils/corral/*/model.py")}
+    assert pages == products | {"semantics", "roles"}
+    assert all(snippets(REPO / "docs" / f"{page}.rst") for page in products)
