@@ -1,4 +1,4 @@
-"""The JSON-RPC client against a server that sends what a test tells it to, byte by byte."""
+"""The JSON-RPC client, and the wire on it, against a server that sends what a test tells it to."""
 
 from __future__ import annotations
 
@@ -7,39 +7,49 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from corral.errors import Conflict, Refused, Unavailable
+from corral.ovs.host import Host
+from corral.ovs.model import Switch
 from corral.ovs.ovsdb import Database
+from corral.ovs.wire import Wire
+from tests.support import switches
 
 Serve = Callable[..., Database]
 
 
 @pytest.fixture
 def serve(tmp_path: Path) -> Iterator[Serve]:
-    """Answer the client's first message by these pieces, and keep all it sent in ``database.heard``."""
+    """Answer the client's first message by these pieces, and keep all it sent in ``database.heard``.
+
+    ``then`` holds the answer to each message after the first; ``hang_up`` ends the connection after the last.
+    """
     listener = socket.socket(socket.AF_UNIX)
     path = str(tmp_path / "db.sock")
     listener.bind(path)
     listener.listen()
     opened: list[Any] = [listener]
 
-    def start(*pieces: bytes, timeout: float = 5, hang_up: bool = False) -> Database:
+    def start(
+        *pieces: bytes, then: Iterable[bytes] = (), timeout: float = 60, hang_up: bool = False
+    ) -> Database:
         database = Database(path, timeout)
         database.heard = []  # type: ignore[attr-defined]
 
         def answer() -> None:
             connection, _ = listener.accept()
             opened.append(connection)
-            database.heard.append(connection.recv(65536))  # type: ignore[attr-defined]
             with contextlib.suppress(OSError):  # the client may hang up at once
-                for piece in pieces:
-                    connection.sendall(piece)
-                    time.sleep(0.01)  # so that the pieces arrive apart
+                for batch in (pieces, *((one,) for one in then)):
+                    database.heard.append(connection.recv(65536))  # type: ignore[attr-defined]
+                    for piece in batch:
+                        connection.sendall(piece)
+                        time.sleep(0.01)  # so that the pieces arrive apart
                 if hang_up:
                     connection.close()
                 else:
@@ -128,7 +138,11 @@ GONE = {"error": "referential integrity violation", "details": "reference to non
     ],
 )
 def test_errors_of_a_transaction(
-    serve: Serve, operations: list[Any], results: list[Any], kind: type[Exception], text: str
+    serve: Serve,
+    operations: list[Any],
+    results: list[Any],
+    kind: type[Exception],
+    text: str,
 ) -> None:
     with pytest.raises(kind, match=text):
         serve(reply(results)).transact(operations)
@@ -137,3 +151,49 @@ def test_errors_of_a_transaction(
 def test_an_error_of_the_call_is_refused_with_its_text(serve: Serve) -> None:
     with pytest.raises(Refused, match="ovsdb-server: unknown database: Open_vSwitch"):
         serve(reply(None, {"error": "unknown database", "details": "Open_vSwitch"})).transact([])
+
+
+# The wire
+
+APPLYING = {"Open_vSwitch": {"root": {"new": {"cur_cfg": 1}}}}
+
+
+def _wire(database: Any) -> Wire:
+    wire = Wire("test")
+    wire.database = database
+    return wire
+
+
+def _requests(ports: int, serve: Serve) -> list[bytes]:
+    """Look once at a switch of so many ports; return what was asked, to the end of the connection."""
+    bridges = switches.host({"br0": {"ports": {f"p{number}": {} for number in range(ports)}}}, {}).bridges
+    tables = switches.tables(bridges, {})
+    root = {"next_cfg": 1, "cur_cfg": 1}
+    with _wire(serve(reply([{"rows": rows} for rows in ([root], *tables)]))) as wire:
+        assert wire.look() == Host(bridges)
+    heard: list[bytes] = wire.database.heard  # type: ignore[attr-defined]
+    while heard[-1:] != [b""]:
+        time.sleep(0.01)
+    return heard[:-1]
+
+
+@pytest.mark.parametrize("ports", [0, 1, 1000])
+def test_one_look_is_one_request(ports: int, serve: Serve) -> None:
+    (asked,) = _requests(ports, serve)
+    assert json.loads(asked)["method"] == "transact"
+    assert "wait" not in str(asked)
+
+
+def test_a_database_that_goes_away_is_not_blamed_on_vswitchd(serve: Serve) -> None:
+    written = reply([{"count": 1}, {"rows": [{"next_cfg": 2}]}])
+    database = serve(written, then=[reply(APPLYING, number=2)], hang_up=True)
+    with pytest.raises(Unavailable, match=r"ovsdb-server does not answer on .*: it closed the connection"):
+        _wire(database).apply((), Host({}), Switch())
+
+
+def test_vswitchd_that_applies_nothing_is_named(serve: Serve) -> None:
+    written = reply([{"count": 1}, {"rows": [{"next_cfg": 2}]}])
+    wire = _wire(serve(written, then=[reply(APPLYING, number=2)]))
+    wire.timeout = 0.2
+    with pytest.raises(Unavailable, match=r"ovs-vswitchd has not applied it within 0\.2 s: is it running\?"):
+        wire.apply((), Host({}), Switch())

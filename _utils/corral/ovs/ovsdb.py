@@ -18,6 +18,10 @@ TIMEOUT = 10.0  # seconds
 SPOILED = ("constraint violation", "referential integrity violation")
 
 
+class Late(Unavailable):
+    """No answer, nor any news, within the time."""
+
+
 class JsonRpc:
     """One connection to a daemon.
 
@@ -62,9 +66,9 @@ class JsonRpc:
         self._socket, self._bytes = None, b""
         self._arrived.clear()
 
-    def _lost(self, why: str) -> Unavailable:
+    def _lost(self, why: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
         self.close()
-        return Unavailable(f"{self.daemon} does not answer on {self.path}: {why}.")
+        return kind(f"{self.daemon} does not answer on {self.path}: {why}.")
 
     def _connected(self, deadline: float) -> socket.socket:
         if self._socket is None:
@@ -80,7 +84,7 @@ class JsonRpc:
         return self._socket
 
     def _late(self) -> Unavailable:
-        return self._lost(f"no answer within {self.timeout:g} s")
+        return self._lost(f"no answer within {self.timeout:g} s", Late)
 
     def _send(self, message: dict[str, Any], deadline: float) -> None:
         text = json.dumps(message, separators=(",", ":"))
@@ -154,7 +158,7 @@ class Database(JsonRpc):
         return rows.get(table, {})
 
     def update(self, name: str, table: str, deadline: float) -> Any:
-        """Return the next rows that changed under a monitor, awaited until ``deadline`` (monotonic)."""
+        """Return the next rows that changed under a monitor; ``Late`` after ``deadline`` (monotonic)."""
         while True:
             while self._updates:
                 followed, tables = self._updates.popleft()

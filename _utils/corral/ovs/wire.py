@@ -15,7 +15,7 @@ from corral.ovs.host import Host
 from corral.ovs.model import Switch
 from corral.ovs.needs import interfaces_touched, lacking
 from corral.ovs.operations import operations, select
-from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc
+from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc, Late
 from corral.ovs.rows import COLUMNS, atoms, fault, host
 
 # ovs-ctl and the packages put the database in one of these (ovsdb-server(1), FILES).
@@ -92,7 +92,7 @@ class Wire(converge.Wire[Host, Switch]):
         while not any(row["new"]["cur_cfg"] >= wanted for row in changed.values() if "new" in row):
             try:
                 changed = self.database.update(*follow, deadline)
-            except Unavailable:
+            except Late:
                 raise Unavailable(
                     f"The database has the configuration, but ovs-vswitchd has not applied it within"
                     f" {self.timeout:g} s: is it running?"
