@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -68,6 +71,7 @@ def test_a_member_is_replaced_without_dropping_the_other(four_ways: Any, cabled:
     kept = cabled.uuid("Interface", "eth1"), cabled.vsctl("get", "interface", "eth1", "ofport")
     port = cabled.uuid("Port", "brt-bond0")
     cabled.vsctl("del-port", "brt-bond1")
+    before = int(cabled.configuration()["next_cfg"])
     four_ways(
         "ovs.bond_present",
         "brt-bond0",
@@ -82,7 +86,40 @@ def test_a_member_is_replaced_without_dropping_the_other(four_ways: Any, cabled:
     )
     assert (cabled.uuid("Interface", "eth1"), cabled.vsctl("get", "interface", "eth1", "ofport")) == kept
     assert cabled.uuid("Port", "brt-bond0") == port
+    assert int(cabled.configuration()["next_cfg"]) == before + 3, "ours, the disturbance, and ours"
     assert "member eth4" in cabled.run("ovs-appctl", "bond/show", "brt-bond0")
+
+
+@contextlib.contextmanager
+def watched(ovs: ModuleType, bond: str) -> Iterator[list[str]]:
+    """Look at a bond all the time, and collect what ovs-vswitchd says."""
+    seen: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.append(ovs.run("ovs-appctl", "bond/show", bond))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        watcher.join()
+
+
+def test_the_member_that_stays_forwards_throughout(state: Any, bridges: ModuleType) -> None:
+    declare = partial(state, "ovs.bond_present", "brt-bond0", bridge=A)
+    assert declare(members=["eth1", "eth3"])["result"] is True
+    before = int(bridges.configuration()["next_cfg"])
+    with watched(bridges, "brt-bond0") as seen:
+        run = declare(members=["eth1", "eth2"], mode="balance-slb", up_delay=50, tag=7)
+        awaited(lambda: {"last": seen[-1:]}, lambda look: "member eth2: enabled" in str(look["last"]))
+    assert run["result"] is True, run
+    assert int(bridges.configuration()["next_cfg"]) == before + 1
+    assert "member eth3: enabled" in seen[0]
+    assert [look for look in seen if "member eth1: enabled" not in look] == []
 
 
 def test_a_bond_takes_over_ports(state: Any, bridges: ModuleType) -> None:
