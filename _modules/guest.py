@@ -15,33 +15,28 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = str(missing)
-
-    def salt_errors(function: Any) -> Any:
-        return function
-
+    MISSING = f"guest cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 __func_alias__ = {"list_": "list"}
 
 
 def __virtual__() -> bool | tuple[bool, str]:
-    if MISSING:
-        return (
-            False,
-            f"guest needs corral and pydantic in Salt's Python ({MISSING}): pip install saltext-corral",
-        )
-    return True
+    return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def show(name: str) -> dict[str, Any]:
     """
-    Return one guest: its fields, its state, why it is in it, and what its next start will change.
+    Return one guest in the words of its declaration, its ``state``, and what its next start will change.
+
+    What is not said does not hold: without ``reason`` libvirt knows of none, without ``pending`` the guest
+    runs as it is defined. ``pending`` is ``{field: {"now": …, "next": …}}``.
 
     name
         The guest's name.
 
-    Raises an error when there is no such guest, or libvirt does not answer.
+    Raises an error when there is no such guest, or libvirt does not answer within 10 seconds.
 
     CLI Example:
 
@@ -49,7 +44,7 @@ def show(name: str) -> dict[str, Any]:
 
         salt '*' guest.show web
     """
-    with Libvirt() as libvirt:
+    with salt_errors(), Libvirt() as libvirt:
         found = libvirt.read().guests.get(name)
         if found is None:
             raise Refused(f"There is no guest {name} on this host.")
@@ -57,10 +52,11 @@ def show(name: str) -> dict[str, Any]:
     return {**found.fields, **{key: value for key, value in about.items() if value}}
 
 
-@salt_errors
 def list_() -> dict[str, dict[str, Any]]:
     """
     Return every guest of the host by name: its state, memory, virtual CPUs, addresses and whose it is.
+
+    Raises an error when libvirt does not answer within 10 seconds.
 
     CLI Example:
 
@@ -69,7 +65,7 @@ def list_() -> dict[str, dict[str, Any]]:
         salt '*' guest.list
     """
     keys = ("type", "memory", "vcpus", "autostart", "corral")
-    with Libvirt() as libvirt:
+    with salt_errors(), Libvirt() as libvirt:
         guests = libvirt.read().guests
     return {
         name: {

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, TypeVar, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -33,16 +34,36 @@ class Conflict(Error):
     """Somebody else wrote between our read and our write; reading and planning again may help."""
 
 
-def salt_errors(function: Function) -> Function:
-    """Let an execution function raise Salt's ``CommandExecutionError`` in place of ours."""
+@overload
+def salt_errors() -> AbstractContextManager[None]: ...
+
+
+@overload
+def salt_errors(function: Function) -> Function: ...
+
+
+def salt_errors(function: Any = None) -> Any:
+    """Let an execution function raise Salt's ``CommandExecutionError`` in place of ours.
+
+    It stands around what the function does, ``with salt_errors():``, or above it, ``@salt_errors``. A
+    loader file that must load without this package, to say that it is missing, can only do the former.
+    """
+    if function is None:
+        return _translated()
 
     @functools.wraps(function)
     def translated(*args: Any, **kwargs: Any) -> Any:
-        from salt.exceptions import CommandExecutionError  # the only use of salt in this package
-
-        try:
+        with _translated():
             return function(*args, **kwargs)
-        except Error as error:
-            raise CommandExecutionError(str(error)) from error
 
-    return translated  # type: ignore[return-value]
+    return translated
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    from salt.exceptions import CommandExecutionError  # the only use of salt in this package
+
+    try:
+        yield
+    except Error as error:
+        raise CommandExecutionError(str(error)) from error

@@ -11,9 +11,9 @@ from corral.errors import NotInstalled
 from corral.guest import wire
 from tests.support.salt_here import REPO
 
-WITHOUT_PYDANTIC = """
+LOADED = """
 import runpy, sys
-sys.modules["pydantic"] = None
+sys.modules.update(dict.fromkeys(sys.argv[2:]))  # what cannot be imported
 for kind in ("_states", "_modules"):
     print(runpy.run_path(f"{sys.argv[1]}/{kind}/guest.py")["__virtual__"]())
 """
@@ -29,14 +29,23 @@ def test_without_libvirts_library_the_host_is_bare(monkeypatch: pytest.MonkeyPat
     wire._library.cache_clear()
 
 
-def test_without_pydantic_the_loader_files_say_why() -> None:
+def test_without_pydantic_the_loader_files_say_so() -> None:
+    why = "guest cannot be used: import of pydantic halted; None in sys.modules"
+    assert loaded(str(REPO / "_utils"), "pydantic") == [str((False, why))] * 2
+
+
+def test_without_corral_the_loader_files_say_how_it_comes() -> None:
+    why = "guest cannot be used: No module named 'corral' (run saltutil.sync_all)"
+    assert loaded("") == [str((False, why))] * 2
+
+
+def loaded(path: str, *gone: str) -> list[str]:
+    """Return what ``__virtual__`` of the loader files says with some folder to import from."""
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_PYDANTIC, str(REPO)],
-        env={"PYTHONPATH": str(REPO / "_utils")},
+        [sys.executable, "-c", LOADED, str(REPO), *gone],
+        env={"PYTHONPATH": path},
         capture_output=True,
         text=True,
         check=True,
     )
-    said = done.stdout.splitlines()
-    assert len(said) == 2
-    assert all(line.startswith('(False, "guest needs corral and pydantic') for line in said), said
+    return done.stdout.splitlines()
