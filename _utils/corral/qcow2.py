@@ -93,6 +93,15 @@ def header_of(path: str) -> Header | None:
         os.close(descriptor)
 
 
+def base_of(path: str) -> str | None:
+    """Return the real path of the image that the one at a path is an overlay of, if it is one.
+
+    Raises ``OSError``, and ``ValueError`` for a broken header.
+    """
+    header = header_of(path)
+    return None if header is None or header.backing is None else backing_path(path, header.backing)
+
+
 def backing_path(overlay: str, backing: str) -> str | None:
     """Return the real path that a backing file name means; ``None`` when it is not a local file.
 

@@ -35,7 +35,7 @@ def test_running(
         "guest.running",
         "tguest-run",
         look=seen,
-        disturb=lambda: altered("tguest-run", ">32768</memory>", ">65536</memory>"),
+        disturb=lambda: altered("tguest-run", ">32768<", ">65536<"),  # the memory, and all of it
         drift={"tguest-run.memory": {"old": "64M", "new": "32M", "takes": "restart"}},
         **guest_fields,
     )
@@ -89,6 +89,17 @@ def test_stopped_by_force_when_it_does_not_listen(state: State, guest_fields: di
     assert state("guest.running", "tguest-deaf", **deaf)["result"] is True
     assert state("guest.stopped", "tguest-deaf", shutdown_timeout=1)["result"] is True
     assert "(destroyed)" in virsh("domstate", "--reason", "tguest-deaf")
+
+
+def test_stopped_at_once_when_it_cannot_listen(state: State, guest_fields: dict[str, Any]) -> None:
+    assert state("guest.running", "tguest-pause", **guest_fields)["result"] is True
+    virsh("suspend", "tguest-pause")
+    done = state("guest.stopped", "tguest-pause", shutdown_timeout="10m")
+    assert (done["result"], done["changes"]) == (
+        True,
+        {"tguest-pause.state": {"old": "paused", "new": "stopped"}},
+    )
+    assert "(destroyed)" in virsh("domstate", "--reason", "tguest-pause")
 
 
 def test_stopped_of_nothing_is_fine(state: State, guest_images: Path) -> None:
@@ -324,6 +335,33 @@ def test_a_run_that_was_killed_is_finished_by_the_next(
     done = state("guest.running", "tguest-kill", **guest_fields)
     assert done["result"] is True, done
     assert "tguest-kill" in virsh("list", "--name")
+
+
+@pytest.mark.parametrize(
+    ("field", "had", "has", "drift"),
+    [
+        ("memory", "<currentMemory unit='KiB'>32768<", "<currentMemory unit='KiB'>16384<", "16M of 32M"),
+        ("vcpus", "<vcpu placement='static'>2<", "<vcpu placement='static' current='1'>2<", "1 of 2"),
+    ],
+)
+def test_less_than_it_could_have_is_drift(
+    four_ways: Callable[..., dict[str, Any]],
+    guest_fields: dict[str, Any],
+    altered: Alter,
+    field: str,
+    had: str,
+    has: str,
+    drift: str,
+) -> None:
+    declared = {**guest_fields, "vcpus": 2}
+    four_ways(
+        "guest.stopped",
+        "tguest-less",
+        look=seen,
+        disturb=lambda: altered("tguest-less", had, has),
+        drift={f"tguest-less.{field}": {"old": drift, "new": declared[field]}},
+        **declared,
+    )
 
 
 @pytest.mark.parametrize("test", [True, False])

@@ -14,6 +14,7 @@ import pytest
 
 OVS_BRIDGE = "brt-guest"
 LINUX_BRIDGE = "brt-guestl"
+LINUX_PORT = "brt-guestp"  # of that bridge
 IMAGES = Path("/var/lib/libvirt/images/tguest")
 LOGS = Path("/var/log/libvirt/qemu")
 DEFINITIONS = Path("/etc/libvirt/qemu")
@@ -79,8 +80,11 @@ def guest_bridges() -> Iterator[None]:
         "datapath_type=netdev",
     )
     sh("ip", "link", "add", LINUX_BRIDGE, "type", "bridge")
+    sh("ip", "tuntap", "add", LINUX_PORT, "mode", "tap")
+    sh("ip", "link", "set", LINUX_PORT, "master", LINUX_BRIDGE)
     yield
     sh("ovs-vsctl", "--if-exists", "del-br", OVS_BRIDGE)
+    sh("ip", "link", "delete", LINUX_PORT)
     sh("ip", "link", "delete", LINUX_BRIDGE)
 
 

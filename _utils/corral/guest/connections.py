@@ -85,19 +85,20 @@ class Connections:
             place = self._places.get(timeout=WORK_SECONDS)
         except Empty:
             raise self._silent(WORK_SECONDS) from None
+
+        def work() -> Answer:
+            try:
+                return act(self._connection(library, place))
+            finally:
+                self._places.put(place)  # not before: a call that hangs still takes its place
+
         try:
-            answer = within(seconds, lambda: act(self._connection(library, place)))
+            return within(seconds, work)
         except TimeoutError:
-            self._stuck = True  # and the place stays taken, since the call still hangs there
+            self._stuck = True
             raise self._silent(seconds) from None
         except library.libvirtError as error:
-            self._places.put(place)
             raise self._meaning(library, what, error) from None
-        except Error:
-            self._places.put(place)
-            raise
-        self._places.put(place)
-        return answer
 
     def close(self) -> None:
         """Close all connections; one that hangs is left to its thread."""
@@ -112,12 +113,13 @@ class Connections:
         self._subscribe()
         self._watchers.append(watcher)
 
-    def stops_after(self, name: str, seconds: float, ask: Callable[[], bool]) -> bool:
-        """Wait for a guest to stop once ``ask``, which returns whether it still runs, was called."""
+    def stops(self, name: str) -> int:
+        """Return how often a guest was seen to stop; from now on no stop is missed."""
         self._subscribe()
-        before = self._stops[name]
-        if not ask():
-            return True
+        return self._stops[name]
+
+    def stops_after(self, name: str, before: int, seconds: float) -> bool:
+        """Wait for a guest to stop; returns whether it was seen to stop more often than before."""
         with self._stopped:
             return self._stopped.wait_for(lambda: self._stops[name] != before, seconds)
 
@@ -141,7 +143,7 @@ class Connections:
             with self._stopped:
                 self._stops[name] += 1
                 self._stopped.notify_all()
-        for watcher in self._watchers:
+        for watcher in tuple(self._watchers):  # another thread, or a watcher, may add one
             watcher(name, what, reason)
 
     def _connection(self, library: Any, number: int) -> Any:
@@ -185,9 +187,14 @@ class Connections:
         return Unavailable(f"libvirt ({self._uri}) did not answer within {seconds:g} s.")
 
     def _meaning(self, library: Any, what: str, error: Any) -> Error:
-        if error.get_error_domain() == library.VIR_FROM_RPC:
+        if lost(library, error):
             return Unavailable(f"libvirt ({self._uri}) does not answer: {_text(error)}.")
         return Refused(f"{what}: {_text(error)}.")
+
+
+def lost(library: Any, error: Any) -> bool:
+    """Return whether an error means that the connection is gone, not that libvirt said no."""
+    return bool(error.get_error_domain() == library.VIR_FROM_RPC)
 
 
 def _text(error: Any) -> str:

@@ -35,6 +35,5 @@ def within(seconds: float, function: Callable[..., Answer], *arguments: Any) -> 
     try:
         raise error
     finally:
-        del (
-            error
-        )  # its traceback holds this frame: together they would keep what the call used, till collected
+        # Its traceback holds this frame: together they would keep what the call used, till collected.
+        del error

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from corral.errors import Refused, Unavailable
-from corral.guest.host import Host
-from corral.qcow2 import backing_path, header_of
+from corral.qcow2 import base_of
+
+NET = Path("/sys/class/net")
+File: TypeAlias = tuple[int, int] | str  # device and inode
 
 
 def lacking(fields: Mapping[str, Any], where: str, disks: bool = True) -> tuple[str, ...]:
@@ -45,11 +48,17 @@ def _bridge(name: str, switch: str) -> str:
         socket.if_nametoindex(name)
     except OSError:
         return f"there is no bridge {name} on this host"
-    is_linux = os.path.isdir(f"/sys/class/net/{name}/bridge")
+    device = NET / name
+    is_linux = (device / "bridge").is_dir()
     if switch == "linux" and not is_linux:
         return f"{name} is not a Linux bridge (switch: linux)"
     if switch == "ovs" and is_linux:
         return f"{name} is a Linux bridge, not one of Open vSwitch (switch: ovs)"
+    if switch == "ovs" and (device / "device").exists():
+        return f"{name} is a NIC, not a bridge"
+    master = device / "master"
+    if switch == "ovs" and master.exists() and "DEVTYPE=vrf" not in (master / "uevent").read_text():
+        return f"{name} is a port of {master.resolve().name}, not a bridge"
     return ""
 
 
@@ -65,56 +74,99 @@ def missing(files: Iterable[str]) -> frozenset[str]:
     return frozenset(file for file in files if not os.path.lexists(file))
 
 
-def undeletable(doomed: Iterable[str], host: Host, name: str) -> tuple[str, ...]:
-    """Return a sentence for each file that must not be deleted with a guest.
+def undeletable(doomed: Collection[str], used: Mapping[str, Collection[str]], name: str) -> tuple[str, ...]:
+    """Return a sentence for each disk that must not be deleted with a guest.
+
+    doomed
+        The paths of the disks.
+    used
+        The files of every guest, by its name.
+    name
+        The guest that goes.
 
     Deleting an image loses all overlays on it; neither libvirt nor qemu-img looks. Overlays are looked
-    for among the disks of other guests and in every folder with disks: kept ones have no guest.
+    for among the disks of other guests and in every folder with disks: kept ones have no guest. Two
+    paths may lead to one file (a link, a bind mount), so files are compared, not paths.
     """
-    doomed = frozenset(doomed)
     if not doomed:
         return ()
-    disks = {file for found in host.guests.values() for file in found.files}
-    folders = {os.path.dirname(file) for file in disks | doomed}
-    candidates = (disks | {file for folder in folders for file in _regular(folder)}) - doomed
-    bases = {base: file for file in sorted(candidates) if (base := _base(file))}
-    return tuple(_undeletable(sorted(doomed), bases, name))
+    users = {_file(path): other for other in used if other != name for path in used[other]}
+    disks = {*doomed, *(path for paths in used.values() for path in paths)}
+    going = {_file(path) for path in doomed}
+    staying = {path for path in disks | _beside(disks) if _file(path) not in going}
+    return tuple(_undeletable(sorted(doomed), users, _bases(sorted(staying)), name))
+
+
+def _undeletable(
+    doomed: Iterable[str], users: Mapping[File, str], bases: Mapping[File, str], name: str
+) -> Iterator[str]:
+    for path in doomed:
+        where, file = f"guests.{name}.disks: {path}", _file(path)
+        if file in bases:
+            yield f"{where} is the base of {bases[file]} and is not deleted."
+        elif file in users:
+            yield f"{where} is also a disk of {users[file]} and is not deleted."
+        elif os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            yield f"{where} is not a regular file and is not deleted."
+
+
+def _file(path: str) -> File:
+    """Return what tells the file at a path from every other; of one that is not there, its path."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except OSError as error:
+        raise _unread(path, error) from None
+    return status.st_dev, status.st_ino
+
+
+def _beside(disks: Iterable[str]) -> set[str]:
+    """Return the regular files in the folders of some disks, by the path given and by the real one."""
+    folders = {os.path.dirname(path) for disk in disks for path in (disk, os.path.realpath(disk))}
+    return {file for folder in folders for file in _regular(folder)}
 
 
 def _regular(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise Unavailable(f"{folder} could not be searched for overlays: {error.strerror}.") from None
 
 
-def _undeletable(doomed: Iterable[str], bases: Mapping[str, str], name: str) -> Iterator[str]:
-    for file in doomed:
-        if overlay := bases.get(os.path.realpath(file)):
-            yield f"guests.{name}.disks: {file} is the base of {overlay} and is not deleted."
-        elif os.path.lexists(file) and not stat.S_ISREG(os.lstat(file).st_mode):
-            yield f"guests.{name}.disks: {file} is not a regular file and is not deleted."
+def _bases(images: Iterable[str]) -> dict[File, str]:
+    """Return every file that is below one of some images, with the overlay right above it."""
+    found: dict[File, str] = {}
+    for image in images:
+        overlay = image
+        while (base := _base(overlay)) and _file(base) not in found:
+            found[_file(base)] = overlay
+            overlay = base
+    return found
 
 
 def _base(path: str) -> str | None:
-    """Return the real path of the image that an image is an overlay of, if it is one.
+    """Return the image that an image is an overlay of, if it is one.
 
     Raises ``Unavailable`` when it cannot be read: it might be an overlay.
     """
     try:
-        header = header_of(path)
-    except FileNotFoundError:
+        return base_of(path)
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Unavailable(
-            f"{path} could not be read to see whether it is an overlay: {error.strerror}."
-        ) from None
+        if error.errno == errno.ENOMEDIUM:
+            return None  # a drive of the host that is empty
+        raise _unread(path, error) from None
     except ValueError:
         return None  # no program can use such a file
-    return None if header is None or header.backing is None else backing_path(path, header.backing)
+
+
+def _unread(path: str, error: OSError) -> Unavailable:
+    return Unavailable(f"{path} could not be read to see whether it is an overlay: {error.strerror}.")
 
 
 def delete(path: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from corral.change import Change, Path, differences
 from corral.converge import Todo
 from corral.errors import Invalid, Refused
-from corral.guest.host import RUNNING, STOPPED, Found, Host
+from corral.guest.host import STOPPED, Found, Host
 from corral.guest.identity import guest_mac, guest_uuid
 from corral.guest.match import pair_disks, pair_nics
 from corral.guest.model import Disk, Guest, Nic, Wanted, declared_at
@@ -28,7 +28,7 @@ def plan(current: Host, desired: Wanted) -> Todo:
     guest, at = desired.guest, (desired.guest.name,)
     found = current.guests.get(guest.name)
     if desired.state == "absent":
-        return removal(current, found, desired.delete_disks, at) if found else ()
+        return removal(found, desired.delete_disks, at) if found else ()
     if not found and desired.state == STOPPED and guest.declared().keys() == {"name"}:
         return ()
     return (*definition(current, guest, at, owner=desired.owner), *power(found, desired.state, at))
@@ -69,23 +69,15 @@ def power(found: Found | None, state: str, at: Path) -> Todo:
     return (Change((*at, "state"), now, state),)
 
 
-def removal(host: Host, found: Found, delete_disks: bool, at: Path = (), *, where: str = "") -> Todo:
-    """Return the steps that take a guest away; its disks stay unless they are to be deleted.
-
-    ``at`` and ``where`` are those of ``definition``.
-
-    Raises ``Refused`` when a disk to be deleted is also another guest's.
-    """
-    at, where = at or (found.name,), where or declared_at(found.name)
-    steps = list(power(found, STOPPED, at))
-    users = host.files()
-    for disk in found.fields.get("disks", ()) if delete_disks else ():
-        others = sorted(users.get(disk["path"], frozenset()) - {found.name})
-        if others:
-            raise Refused(f"{where}.disks: {disk['path']} is also a disk of {others[0]}.")
-        if disk["path"] not in found.missing:
-            steps.append(Change((*at, "disks", disk["path"]), disk, None, "data loss"))
-    return (*steps, Change(at, _shown(found.fields), None))
+def removal(found: Found, delete_disks: bool, at: Path) -> Todo:
+    """Return the steps that take a guest away; its disks stay unless they are to be deleted."""
+    disks = found.fields.get("disks", ()) if delete_disks else ()
+    there = (disk for disk in disks if disk["path"] not in found.missing)
+    return (
+        *power(found, STOPPED, at),
+        *(Change((*at, "disks", disk["path"]), disk, None, "data loss") for disk in there),
+        Change(at, _shown(found.fields), None),
+    )
 
 
 def settle(host: Host, guest: Guest, *, owner: str = "", where: str = "") -> Fields:
@@ -212,8 +204,3 @@ def _told(step: Change, found: Found, depth: int) -> Change:
 
 def _shown(fields: Mapping[str, Any]) -> Fields:
     return {key: value for key, value in fields.items() if key != "name" and value is not None}
-
-
-def starts(todo: Todo, at: Path) -> bool:
-    """Whether a plan ends with the guest running."""
-    return any(step.path == (*at, "state") and step.new == RUNNING for step in todo)

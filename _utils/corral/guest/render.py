@@ -6,7 +6,7 @@ the table does not know stays as it is (https://libvirt.org/formatdomain.html).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -68,12 +68,24 @@ def _put_boot(domain: Element, value: Sequence[str]) -> None:
         ElementTree.SubElement(reach(domain, "os"), "boot", dev=kind)
 
 
+def _get_memory(domain: Element) -> str | None:
+    """Return the memory; with a balloon that takes some of it, a text which nobody can declare."""
+    whole_size, now = (text(path, load_kib).get(domain) for path in ("memory", "currentMemory"))
+    return whole_size if now in (None, whole_size) else f"{now} of {whole_size}"
+
+
 def _put_memory(domain: Element, value: str) -> None:
     for path in ("memory", "currentMemory"):
         element = reach(domain, path)
         element.attrib.clear()
         element.set("unit", "KiB")
         element.text = dump_kib(value)
+
+
+def _get_vcpus(domain: Element) -> int | str | None:
+    """Return the number of virtual CPUs; when it starts with fewer, a text which nobody can declare."""
+    most, now = text("vcpu", whole).get(domain), attribute("vcpu", "current", whole).get(domain)
+    return most if now in (None, most) else f"{now} of {most}"
 
 
 def _put_vcpus(domain: Element, value: int) -> None:
@@ -140,8 +152,8 @@ FIELDS: tuple[Field, ...] = (
     _row("uuid", text("uuid")),
     Field("corral", _get_mark, _put_mark),
     _row("type", attribute(".", "type")),
-    Field("memory", text("memory", load_kib).get, _put_memory),
-    Field("vcpus", text("vcpu", whole).get, _put_vcpus),
+    Field("memory", _get_memory, _put_memory),
+    Field("vcpus", _get_vcpus, _put_vcpus),
     _row("machine", attribute("os/type", "machine")),
     Field("boot", _get_boot, _put_boot),
     Field("cpu", _get_cpu, _put_cpu),
@@ -174,6 +186,12 @@ def parse(xml: str) -> Definition:
         frozenset(mac.get("address", "").lower() for mac in domain.iterfind("devices/interface/mac")),
         frozenset(file for disk in domain.iterfind("devices/disk/source") if (file := disk.get("file"))),
     )
+
+
+def sources(xml: str) -> Iterator[Mapping[str, str]]:
+    """Yield the attributes of each source of a domain's disks, of what is below one or mirrors it, too."""
+    for disk in read_tree(xml).iterfind("devices/disk"):
+        yield from (source.attrib for source in disk.iter("source"))
 
 
 def render(fields: Mapping[str, Any]) -> str:

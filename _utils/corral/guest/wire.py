@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from corral.converge import Todo, Wire
 from corral.errors import Conflict, NotInstalled
-from corral.guest.connections import WORK_SECONDS, Connections, Watcher
+from corral.guest.connections import WORK_SECONDS, Connections, Watcher, lost
 from corral.guest.host import RUNNING, STOPPED, Found, Host
 from corral.guest.model import SHUTDOWN_SECONDS, Guest, Wanted, declared_at
 from corral.guest.needs import delete, lacking, missing, undeletable
 from corral.guest.plan import AT_ONCE, definition, settle
-from corral.guest.render import edit, parse, render
+from corral.guest.render import edit, parse, render, sources
 
+Answer = TypeVar("Answer")
 URI = "qemu:///system"
 ANSWER_SECONDS = 10  # for what libvirtd answers by itself
 ASK_AGAIN_SECONDS = 10  # a guest that still boots does not hear its power button
@@ -57,6 +58,9 @@ REASONS: Mapping[str, tuple[str, ...]] = {
     ),
     "crashed": ("unknown", "panicked"),
 }
+DEAF = {"paused", "suspended", "crashed"}  # states in which a guest does not hear its power button
+# Why libvirt itself pauses a guest, which then goes on or off without us.
+MOMENTARY = {"migration", "save", "dump", "shutting_down", "snapshot", "starting_up", "postcopy"}
 NEEDLESS = {(key,) for key in AT_ONCE}  # steps for which no bridge and no disk must be there
 
 
@@ -103,11 +107,15 @@ class Libvirt(Wire[Host, Wanted]):
         name = desired.guest.name
         if desired.state == "absent":
             doomed = [step.path[2] for step in todo if step.path[1:2] == ("disks",)]
-            return undeletable(doomed, current, name)
+            return undeletable(doomed, self._used() if doomed else {}, name)
         if all(step.path[1:2] in NEEDLESS or step.new == STOPPED for step in todo):
             return ()
         fields, found = settle(current, desired.guest), current.guests.get(name)
         return lacking(parse(edit(found.xml, fields)).fields if found else fields, declared_at(name))
+
+    def _used(self) -> Mapping[str, frozenset[str]]:
+        """Return the files of every guest by its name: those defined, and those plugged in since."""
+        return self._line.call("The disks of the guests could not be read", _disks)
 
     def apply(self, todo: Todo, current: Host, desired: Wanted) -> None:
         name, power = desired.guest.name, [step for step in todo if step.path[1:2] == ("state",)]
@@ -191,38 +199,27 @@ class Libvirt(Wire[Host, Wanted]):
         self._line.call(f"{name} could not be started", act, WORK_SECONDS)
 
     def shutdown(self, name: str, seconds: float = SHUTDOWN_SECONDS) -> bool:
-        """Power a guest off, and cut it if it has not gone after some seconds.
+        """Power a guest off, and cut it if it has not gone after some seconds, or cannot hear that it should.
 
         Returns whether it went by itself.
         """
-        end = time.monotonic() + seconds
+        end, what = time.monotonic() + seconds, f"{name} could not be shut down"
         while (left := end - time.monotonic()) > 0:
-            if self._line.stops_after(name, min(left, ASK_AGAIN_SECONDS), lambda: self._press(name)):
+            before = self._line.stops(name)
+            heard = self._line.call(what, lambda connection: _while_on(connection, name, _press))
+            if heard is None:
+                return True
+            if not heard:
+                break
+            if self._line.stops_after(name, before, min(left, ASK_AGAIN_SECONDS)):
                 return True
         return not self.destroy(name)
-
-    def _press(self, name: str) -> bool:
-        """Press a guest's power button; returns whether it is on."""
-
-        def act(connection: Any) -> bool:
-            domain = _lookup(connection, name)
-            if domain is None or not domain.isActive():
-                return False
-            if STATES[domain.state()[0]] == RUNNING:
-                domain.shutdown()
-            return True
-
-        return self._line.call(f"{name} could not be shut down", act)
 
     def destroy(self, name: str) -> bool:
         """Cut a guest's power; returns whether it was on. Raises ``Refused``."""
 
         def act(connection: Any) -> bool:
-            domain = _lookup(connection, name)
-            if domain is None or not domain.isActive():
-                return False
-            domain.destroy()
-            return True
+            return _while_on(connection, name, lambda domain: domain.destroy()) is not None
 
         return self._line.call(f"{name} could not be stopped", act, WORK_SECONDS)
 
@@ -247,16 +244,6 @@ class Libvirt(Wire[Host, Wanted]):
                 domain.undefineFlags(flags)
 
         self._line.call(f"{name} could not be undefined", act)
-
-    def stopped(self, name: str, seconds: float) -> bool:
-        """Wait for a guest to stop; returns whether it has."""
-
-        def active(connection: Any) -> bool:
-            domain = _lookup(connection, name)
-            return domain is not None and bool(domain.isActive())
-
-        what = f"{name} could not be looked at"
-        return self._line.stops_after(name, seconds, lambda: self._line.call(what, active))
 
     def watch(self, watcher: Watcher) -> None:
         """Have ``watcher(name, event, reason)`` called, by a thread of libvirt's, for each event.
@@ -293,6 +280,38 @@ def _go(domain: Any) -> None:
         domain.create()
 
 
+def _while_on(connection: Any, name: str, act: Callable[[Any], Answer]) -> Answer | None:
+    """Return ``act(domain)``, or ``None`` when the domain is off; it may go off by itself at any moment."""
+    library = _library()
+    domain = _active(connection, name)
+    try:
+        return None if domain is None else act(domain)
+    except library.libvirtError:
+        if _active(connection, name) is None:
+            return None
+        raise
+
+
+def _active(connection: Any, name: str) -> Any:
+    domain = _lookup(connection, name)
+    return domain if domain is not None and domain.isActive() else None
+
+
+def _press(domain: Any) -> bool:
+    """Press a domain's power button; returns whether it could be heard, now or in a moment."""
+    state, reason = _state(*domain.state())
+    if state == RUNNING:
+        domain.shutdown()
+    return state not in DEAF or (state == "paused" and reason in MOMENTARY)
+
+
+def _state(state: int, reason: int) -> tuple[str, str]:
+    """Return the state of a domain, and why it is in it."""
+    name = STATES[min(state, len(STATES) - 1)]
+    reasons = REASONS.get(name, ())
+    return name, reasons[reason] if reason < len(reasons) else ""
+
+
 def _lookup(connection: Any, name: str) -> Any:
     """Return a domain, or ``None`` when there is none of that name."""
     library = _library()
@@ -310,26 +329,31 @@ def _look(connection: Any) -> Host:
     autostarted, transient = ({d.UUIDString() for d in connection.listAllDomains(flag)} for flag in flags)
     guests = {}
     for domain, stats in connection.getAllDomainStats(library.VIR_DOMAIN_STATS_STATE):
-        try:
-            xml = domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE)
-        except library.libvirtError as error:
-            if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
-                continue  # it went while we looked
-            raise
-        name, uuid = domain.name(), domain.UUIDString()
-        guests[name] = _found(name, xml, stats, uuid in autostarted, uuid not in transient)
+        if xml := _xml(domain, library.VIR_DOMAIN_XML_INACTIVE):
+            name, uuid = domain.name(), domain.UUIDString()
+            guests[name] = _found(name, xml, stats, uuid in autostarted, uuid not in transient)
     return Host(guests)
 
 
+def _xml(domain: Any, flags: int) -> str:
+    """Return a domain's XML, or nothing when the domain went while we looked."""
+    library = _library()
+    try:
+        return str(domain.XMLDesc(flags))
+    except library.libvirtError as error:
+        if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
+            return ""
+        raise
+
+
 def _found(name: str, xml: str, stats: Mapping[str, int], autostart: bool, persistent: bool) -> Found:
-    state = STATES[min(stats["state.state"], len(STATES) - 1)]
-    reasons, reason = REASONS.get(state, ()), stats.get("state.reason", 0)
+    state, reason = _state(stats["state.state"], stats.get("state.reason", 0))
     told = parse(xml)
     return Found(
         name,
         state,
         {**told.fields, "autostart": autostart},
-        reason=reasons[reason] if reason < len(reasons) else "",
+        reason=reason,
         persistent=persistent,
         macs=told.macs,
         files=told.files,
@@ -338,10 +362,29 @@ def _found(name: str, xml: str, stats: Mapping[str, int], autostart: bool, persi
     )
 
 
+def _disks(connection: Any) -> dict[str, frozenset[str]]:
+    flags = 0, _library().VIR_DOMAIN_XML_INACTIVE
+    used = {}
+    for domain in connection.listAllDomains():
+        found = (source for flag in flags if (xml := _xml(domain, flag)) for source in sources(xml))
+        used[domain.name()] = frozenset(path for source in found if (path := _path(connection, source)))
+    return used
+
+
+def _path(connection: Any, source: Mapping[str, str]) -> str | None:
+    """Return the path of a file or device that libvirt names, also by its storage pool."""
+    if "volume" in source:
+        pool = connection.storagePoolLookupByName(source["pool"])
+        return str(pool.storageVolLookupByName(source["volume"]).path())
+    return source.get("file") or source.get("dev")
+
+
 def _best_type(connection: Any) -> str:
     library = _library()
     try:
         connection.getDomainCapabilities(None, None, None, "kvm")
-    except library.libvirtError:
+    except library.libvirtError as error:
+        if lost(library, error):
+            raise  # that says nothing about KVM
         return "qemu"
     return "kvm"
