@@ -18,6 +18,9 @@ TIMEOUT = 10.0  # seconds
 SPOILED = ("constraint violation", "referential integrity violation")
 
 
+Updates = dict[str, dict[str, Any]]  # rows as they were and are: {uuid: {"old": …, "new": …}}
+
+
 class Late(Unavailable):
     """No answer, nor any news, within the time."""
 
@@ -152,18 +155,18 @@ class Database(JsonRpc):
                 raise _failure(number, operations, result)
         return list(results)
 
-    def monitor(self, name: str, table: str, columns: list[str]) -> Any:
-        """Follow columns of a table from now on; return the rows as they are: ``{uuid: {"new": …}}``."""
-        rows = self.call("monitor", ["Open_vSwitch", name, {table: {"columns": columns}}])
-        return rows.get(table, {})
+    def monitor(self, name: str, table: str, columns: list[str]) -> Updates:
+        """Follow columns of a table from now on; return the rows as they are."""
+        tables = self.call("monitor", ["Open_vSwitch", name, {table: {"columns": columns}}])
+        return dict(tables.get(table, {}))
 
-    def update(self, name: str, table: str, deadline: float) -> Any:
+    def update(self, name: str, table: str, deadline: float) -> Updates:
         """Return the next rows that changed under a monitor; ``Late`` after ``deadline`` (monotonic)."""
         while True:
             while self._updates:
                 followed, tables = self._updates.popleft()
                 if followed == name and table in tables:
-                    return tables[table]
+                    return dict(tables[table])
             self.other(self._next(deadline))
 
     def other(self, message: dict[str, Any]) -> None:

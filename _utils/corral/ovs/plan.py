@@ -80,20 +80,20 @@ class _Planner:
             for name in wanted.get(kind, {}):
                 if name in self.bridges:
                     raise Refused(f"{kind}.{name}: is a bridge and goes only with bridges.{name}: null")
-                self._doom_port(name, lambda _: True)
+                self._doom_port(name)
         for name, bridge in bridges.items():
             if bridge is None and name in self.bridges:
                 self.doomed[(name,)] = "declared"
             for kind in CHILDREN:
                 for port, settings in (bridge or {}).get(kind, {}).items():
                     if settings is None:
-                        self._doom_port(port, lambda at, here=name: at == here)
+                        self._doom_port(port, on=name)
         if self.exact and "bridges" in wanted:
             self._doom_undeclared(bridges)
 
-    def _doom_port(self, name: str, on: Any) -> None:
+    def _doom_port(self, name: str, on: str | None = None) -> None:
         holder = self.holders.get(name)
-        if holder and holder[-1] == name and on(holder[0]):
+        if holder and holder[-1] == name and on in (None, holder[0]):
             self.doomed[holder] = "declared"
 
     def _doom_undeclared(self, bridges: Mapping[str, Any]) -> None:
