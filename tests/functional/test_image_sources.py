@@ -13,7 +13,7 @@ from corral.errors import Refused
 from corral.image.store import Store
 from tests.support import image_files
 from tests.support.expect import assert_failed
-from tests.support.image_files import NAME, Image, base_of, may, overlay, qemu_img, sha256, snapshot
+from tests.support.image_files import NAME, Handler, Image, base_of, may, overlay, qemu_img, sha256, snapshot
 
 State = Callable[..., dict[str, Any]]
 
@@ -114,6 +114,7 @@ def test_download_has_a_limit(state: State, server: str, images: Path, place: An
         "image.present", NAME, source="url", url=f"{server}/drip", sha256="0" * 64, timeout=1, **place
     )
     assert_failed(answer, f"images.{NAME}.url: The image was not there within 1 s (")
+    assert Handler.left.wait(30)
     assert snapshot(images) == {}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.server
 import shutil
@@ -87,11 +86,14 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
     slow
         Set: nobody waits any more.
+    left
+        Set by a client that had enough of ``/drip``, which takes 20 seconds.
     asked
         The paths below ``/gated``, which are served when ``slow`` is set.
     """
 
     slow = threading.Event()
+    left = threading.Event()
     asked: ClassVar[list[str]] = []
 
     def log_message(self, *_: object) -> None:
@@ -105,10 +107,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.begin("many")
         elif self.path.startswith("/drip"):
             self.begin("3000000")
-            with contextlib.suppress(OSError):  # the client had enough
+            try:
                 for _ in range(200):
                     self.wfile.write(b"x")
                     self.slow.wait(0.1)
+            except OSError:
+                self.left.set()
         elif self.path.startswith("/gated"):
             self.asked.append(self.path)
             self.slow.wait(60)
@@ -135,6 +139,7 @@ def server(tmp_path: Path) -> Iterator[str]:
         return Handler(*args, directory=str(tmp_path))
 
     Handler.slow.clear()
+    Handler.left.clear()
     Handler.asked.clear()
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as daemon:
         threading.Thread(target=daemon.serve_forever, daemon=True).start()
