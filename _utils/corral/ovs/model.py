@@ -79,13 +79,15 @@ class Bond(_Attached):
     down_delay: Milliseconds | None = None
 
 
-class BridgeConfig(_Part):
-    """Texts by key, one of which is a MAC address, which YAML may read as a number."""
+class _Hwaddr(_Part):
+    hwaddr: Mac | None
 
-    model_config = ConfigDict(extra="allow")
-    __pydantic_extra__: dict[str, Setting | None]
 
-    hwaddr: Mac | None = None
+def _with_mac(value: Any) -> Any:
+    """Check the one text of a bridge's ``other_config`` that YAML may read as a number."""
+    if not isinstance(value, dict) or "hwaddr" not in value:
+        return value
+    return {**value, **_Hwaddr.model_validate({"hwaddr": value["hwaddr"]}).model_dump()}
 
 
 class Bridge(_Part):
@@ -97,7 +99,7 @@ class Bridge(_Part):
     rstp: Flag | None = None
     mcast_snooping: Flag | None = None
     external_ids: Settings = {}
-    other_config: BridgeConfig = BridgeConfig.model_construct()
+    other_config: Annotated[Settings, BeforeValidator(_with_mac)] = {}
     ports: dict[PortName, Port | None] = {}
     bonds: dict[InterfaceName, Bond | None] = {}
 
