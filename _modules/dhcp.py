@@ -4,12 +4,13 @@ Subnets served by dnsmasq, as they are on this host.
 
 try:
     from corral.dhcp import wire
+    from corral.dhcp.model import Guests
     from corral.dhcp.plan import summary
     from corral.errors import salt_errors
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"{missing}: install the Python package of that name"
+    MISSING = f"dhcp needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
     def salt_errors(function):
         return function
@@ -36,7 +37,34 @@ def leases(subnet):
 
         salt '*' dhcp.leases vmworld
     """
-    return [lease.shown() for lease in wire.leases(subnet)]
+    return [lease.shown() for lease in wire.leases(wire.known(subnet))]
+
+
+@salt_errors
+def release(subnet, macs):
+    """
+    Give leases back to the DHCP server in their guests' stead, and return the addresses that are free now.
+
+    It is for guests that are gone for good: one that still runs goes on using its address until it asks for a
+    lease again, while others may be given it.
+
+    subnet
+        Name of the subnet.
+
+    macs
+        MAC addresses of the guests: one, or a list. One of decimal digits alone is written with ``-`` on a
+        command line, where YAML takes it for a number.
+
+    It fails if dnsmasq has not taken a lease back within ten seconds. A MAC without a lease is no error.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' dhcp.release vmworld 52:60:2f:00:00:01
+        salt '*' dhcp.release vmworld '[52:60:2f:00:00:01, 52:60:2f:00:00:02]'
+    """
+    return wire.release(wire.known(subnet), Guests.declare({"macs": macs}, "dhcp.release").macs)
 
 
 @salt_errors
@@ -56,4 +84,4 @@ def show(subnet=None):
         salt '*' dhcp.show
         salt '*' dhcp.show vmworld
     """
-    return {name: summary(wire.look(name)) for name in ([subnet] if subnet else wire.subnets())}
+    return {name: summary(wire.look(name)) for name in ([wire.known(subnet)] if subnet else wire.subnets())}

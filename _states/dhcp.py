@@ -14,7 +14,7 @@ Subnets served by dnsmasq: ranges, reservations and options, each subnet by a dn
         - lease_time: 12h                         # default 1h, at least 2m
         - dns: false                              # true: dnsmasq answers DNS there, too
         - ping_check: false                       # true: ping an address before it is leased from the range
-        - options: {ntp-server: [172.31.110.1]}   # by dnsmasq's name or by number
+        - options: {ntp-server: [172.31.110.1]}   # by dnsmasq's name or by number; null: none of these
         - reservations:
           - {mac: '52:60:2f:00:00:01', address: 172.31.110.10, name: db}
 
@@ -25,8 +25,9 @@ nobody for three seconds before each lease from the range; reserved addresses ar
 
 The configuration is ``/etc/corral/dhcp/<subnet>.conf``; what outlives a reboot is in
 ``/var/lib/corral/dhcp/<subnet>``. Where systemd runs, ``corral-dhcp@<subnet>.service`` serves the subnet;
-elsewhere dnsmasq is a daemon of its own, with its log in ``/run/corral/dhcp/<subnet>/log``. The running
-dnsmasq reads changed reservations; any other change restarts it. No lease is lost by either.
+elsewhere dnsmasq is a daemon of its own, which logs faults to ``/run/corral/dhcp/<subnet>/log``; ``log.1`` is
+the log of the one before. The running dnsmasq reads changed reservations; any other change restarts it. No
+lease is lost by either.
 """
 
 try:
@@ -37,7 +38,7 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"{missing}: install the Python package of that name"
+    MISSING = f"dhcp needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
 
 def __virtual__():

@@ -11,7 +11,7 @@ import pytest
 
 from corral.dhcp import paths, process, wire
 from corral.dhcp.model import Reservation
-from tests.support.dhcp_net import BRIDGE, DECLARED, NET, ONE, TWO, Ask, seen, serving, sh
+from tests.support.dhcp_net import BRIDGE, DECLARED, NET, ONE, OTHER, TWO, Ask, seen, serving, sh
 from tests.support.expect import assert_failed
 
 pytest_plugins = ["tests.support.dhcp_clients"]
@@ -38,6 +38,17 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"interface": "no/such"}, "dhcp.tdhcp.interface: 'no/such' is not an interface name"),
     ({"options": {"router": "10.71.0.9"}}, "dhcp.tdhcp.options.router: is declared by the key 'router'"),
     ({"options": {"ntp-server": 'a"b'}}, "dhcp.tdhcp.options.ntp-server: "),
+    ({"options": {66: {"a": "b"}}}, "dhcp.tdhcp.options.66: a dict is not a text or a whole number"),
+    ({"options": {66: True}}, "dhcp.tdhcp.options.66: a bool is not a text or a whole number"),
+    ({"options": {66: ["a", None]}}, "dhcp.tdhcp.options.66: a NoneType is not a text or a whole number"),
+    ({"options": {66: []}}, "dhcp.tdhcp.options.66: has no value"),
+    ({"options": {"003": "10.71.0.9"}}, "dhcp.tdhcp.options.003: is declared by the key 'router'"),
+    ({"options": {66: "a", "066": "b"}}, "dhcp.tdhcp.options: 66 is declared more than once"),
+    ({"options": {"²": "a"}}, "dhcp.tdhcp.options.²: '²' is neither the name nor the number"),
+    ({"options": {"0255": "a"}}, "dhcp.tdhcp.options.0255: '0255' is neither the name nor the number"),
+    ({"domain": True}, "dhcp.tdhcp.domain: True is not a domain name"),
+    ({"domain": 5}, "dhcp.tdhcp.domain: 5 is not a domain name"),
+    ({"lease_time": 2**32 - 1}, "dhcp.tdhcp.lease_time: 4294967295 s is longer than a lease can be"),
     (
         {"reservations": [ONE, {**TWO, "address": ONE["address"]}]},
         "dhcp.tdhcp.reservations[1].address: 10.71.0.11 is",
@@ -117,7 +128,7 @@ def test_two_subnets_on_one_device(state: State, bridge: str) -> None:
     assert state("dhcp.subnet_managed", NET, **DECLARED)["result"] is True
     before = seen()
     assert_failed(
-        state("dhcp.subnet_managed", "tdhcp2", **DECLARED),
+        state("dhcp.subnet_managed", OTHER, **DECLARED),
         f"dhcp.tdhcp2.interface: {BRIDGE} is that of the subnet 'tdhcp' already.",
         "dhcp.tdhcp2.network: 10.71.0.0/24 overlaps 10.71.0.0/24 of the subnet 'tdhcp'.",
     )
@@ -206,6 +217,31 @@ def test_dnsmasq_not_installed(state: State, bridge: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(wire, "PATH", "/nonexistent")
     assert_failed(state("dhcp.subnet_managed", NET, **DECLARED), "dnsmasq is not installed (package dnsmasq")
     assert state("dhcp.subnet_absent", NET)["result"] is True
+
+
+def test_dnsmasq_is_not_given_the_environment_of_salt(
+    state: State, bridge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TDHCP_OF_SALT", "a secret")
+    assert state("dhcp.subnet_managed", NET, **DECLARED)["result"] is True
+    given = process.environment(serving())
+    assert f"PATH={wire.PATH}" in given
+    assert not [word for word in given if word.startswith("TDHCP_OF_SALT")]
+
+
+def test_output_that_is_no_text() -> None:
+    assert wire.run(["printf", r"a\377"]) == (0, "a\ufffd")
+
+
+def test_the_log_of_a_dnsmasq_that_ended_is_kept(state: State, bridge: str) -> None:
+    assert state("dhcp.subnet_managed", NET, **DECLARED)["result"] is True
+    seen()  # until it has said all
+    process.end(serving())
+    said = paths.log(NET).read_text()
+    assert "exiting on receipt of SIGTERM" in said
+    assert state("dhcp.subnet_managed", NET, **DECLARED)["result"] is True
+    assert paths.log(NET).with_name("log.1").read_text() == said
+    assert "exiting on receipt of SIGTERM" not in paths.log(NET).read_text()
 
 
 def test_a_pid_file_of_another_process(state: State, bridge: str) -> None:

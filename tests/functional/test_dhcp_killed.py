@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,12 +10,12 @@ from corral.converge import converge
 from corral.dhcp import files, paths, wire
 from corral.dhcp.model import Reservation, Subnet
 from corral.dhcp.plan import Absent, plan, plan_absent
-from tests.support.dhcp_net import DECLARED, NET, ONE, TWO, Ask, seen, serving
+from corral.errors import Refused
+from tests.support.dhcp_kills import killed_at
+from tests.support.dhcp_net import DECLARED, NET, ONE, TWO, Ask, has_read, serving
 
 pytest_plugins = ["tests.support.dhcp_clients"]
 
-WRITES = {"os.rename", "os.remove", "os.mkdir", "os.chmod", "os.rmdir", "subprocess.Popen"}
-OPENED_TO_WRITE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_DIRECTORY  # a folder is opened to sync it
 CHANGES: dict[str, tuple[Any, Any]] = {
     "made": (None, {**DECLARED, "reservations": [ONE]}),
     "changed": ({**DECLARED, "reservations": [ONE]}, {**DECLARED, "domain": "b.test", "reservations": [TWO]}),
@@ -37,27 +33,6 @@ def managed(data: dict[str, Any]) -> dict[str, Any]:
 
 def absent() -> dict[str, Any]:
     return converge(NET, {}, declare=lambda: Absent(name=NET), wire=wire.Removal, plan=plan_absent)
-
-
-def killed_at(step: int, act: Callable[[], object]) -> bool:
-    """Run *act* in a process that is killed right before its write number *step*; False: it has fewer."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def hook(event: str, arguments: Any) -> None:
-            if event in WRITES or (event == "open" and arguments[2] & OPENED_TO_WRITE):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-        sys.addaudithook(hook)
-        try:
-            act()
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
 
 
 @pytest.mark.parametrize("case", CHANGES)
@@ -102,7 +77,7 @@ def test_a_reservation_that_dnsmasq_has_not_read_shows(ask: Ask) -> None:
     assert managed(DECLARED)["result"] is True
     mine, other = (Reservation.declare(one) for one in (ONE, TWO))
     wire.write_reservations(NET, "web", [mine])
-    seen()  # until dnsmasq has read that
+    has_read()
     assert files.reserve(NET, "web", [other], serving())
     doubtful = wire.read_reservations(NET, "web")
     unread = "(not read by dnsmasq yet)"
@@ -111,3 +86,44 @@ def test_a_reservation_that_dnsmasq_has_not_read_shows(ask: Ask) -> None:
     wire.write_reservations(NET, "web", [mine])
     assert wire.read_reservations(NET, "web") == (mine,)
     assert ask(mine.mac)["ip"] == mine.address
+
+
+@pytest.fixture
+def unread(bridge: str) -> tuple[Reservation, ...]:
+    """What a pool has on disk while dnsmasq has read something else about both of its guests."""
+    assert managed(DECLARED)["result"] is True
+    wire.write_reservations(NET, "web", map(Reservation.declare, (ONE, TWO)))
+    has_read()
+    moved = tuple(Reservation.declare({**one, "address": one["address"] + "1"}) for one in (ONE, TWO))
+    assert files.reserve(NET, "web", moved, serving())
+    return moved
+
+
+def test_a_pool_killed_before_dnsmasq_has_read_it_is_in_nobodys_way(unread: Any) -> None:
+    answer = managed({**DECLARED, "domain": "b.test"})
+    assert answer["result"] is True, answer
+    assert wire.read_reservations(NET, "web") == unread
+
+
+def test_what_is_written_is_taken_read_or_not(unread: Any) -> None:
+    mine = Reservation.declare({"mac": "52:60:2f:71:00:03", "address": unread[0].address})
+    with pytest.raises(Refused, match=rf"{mine.address} is already reserved for {unread[0].mac} by 'web'"):
+        wire.write_reservations(NET, "db", [mine])
+    answer = managed({**DECLARED, "reservations": [mine.model_dump()]})
+    assert f"web[0].address: {mine.address} is already reserved for {mine.mac}" in answer["comment"]
+    wire.write_reservations(NET, "db", [mine.model_copy(update={"address": ONE["address"]})])
+
+
+def test_what_a_pool_gave_up_is_in_no_removals_way(bridge: str) -> None:
+    assert managed(DECLARED)["result"] is True
+    wire.write_reservations(NET, "web", [Reservation.declare(ONE)])
+    assert files.reserve(NET, "web", [], serving())
+    assert absent()["result"] is True
+
+
+def test_a_run_that_had_nothing_read_does_not_say_so(unread: Any) -> None:
+    """Another run may have done what was left to do; what a third one left unread stays marked."""
+    desired = declared({**DECLARED, "reservations": []})
+    current = wire.look(NET)
+    wire.Dnsmasq(desired).apply((), current, desired)
+    assert wire.read_reservations(NET, "web") != unread

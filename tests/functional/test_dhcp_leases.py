@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import select
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from corral.dhcp import paths, process, wire
 from corral.dhcp.model import Reservation
 from corral.errors import Refused, Unavailable
 from tests.support.dhcp_net import DECLARED, NET, ONE, TWO, Ask, seen, serving
+from tests.support.expect import assert_failed
 
 pytest_plugins = ["tests.support.dhcp_clients"]
 
@@ -171,29 +177,89 @@ def test_leases_are_struck_off_while_dnsmasq_is_down(served: Ask, state: State) 
     assert served(TWO["mac"])["ip"] != kept
 
 
+def test_release(served: Ask, salt: Any) -> None:
+    """As an operator gives leases back, in any writing of a MAC."""
+    digits = "52:54:00:12:34:56"
+    addresses = [served(mac)["ip"] for mac in (ONE["mac"], digits, STRANGER)]
+    with pytest.raises(
+        CommandExecutionError, match=r"dhcp\.release\.macs\[1\]: 'nonsense' is not a MAC address"
+    ):
+        salt.cmd("dhcp.release", NET, [ONE["mac"], "nonsense"])
+    assert len(by_mac()) == 3
+    assert salt.cmd("dhcp.release", NET, [ONE["mac"].upper().replace(":", "-"), TWO["mac"]]) == addresses[:1]
+    with pytest.raises(CommandExecutionError, match=r"dhcp\.release\.macs\[0\]: 41135085296 is "):
+        salt.cmd("dhcp.release", NET, 41135085296)  # what YAML, and so a command line, takes the digits for
+    assert salt.cmd("dhcp.release", NET, digits.replace(":", "-")) == addresses[1:2]
+    assert by_mac() == {STRANGER: addresses[2]}
+    assert salt.cmd("dhcp.release", NET, [digits]) == []
+
+
+WRITER = """
+import os, sys, time
+file, whole = sys.argv[1], "".join(
+    f"2000000000 52:60:2f:71:01:{n:02x} 10.71.0.{n} * *\\n" for n in range(2, 200)
+)
+def busy(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+with open(file, "r+") as leases:
+    while True:
+        leases.seek(0)
+        leases.truncate()
+        busy(0.01)
+        leases.write(whole[:3000])
+        leases.flush()
+        busy(0.01)
+        leases.write(whole[3000:])
+        leases.flush()
+        print(flush=True)
+        time.sleep(0.005)
+"""
+
+
 def test_no_reader_sees_half_of_the_lease_file(served: Ask) -> None:
-    """The file is emptied and written in place, again and again: no lease may go missing in between."""
+    """dnsmasq empties it and writes it in place, without an end: no lease may go missing in between.
+
+    What writes here is as busy as dnsmasq under many guests, but dwells in the moments that matter.
+    """
     process.end(serving())
-    whole = "".join(f"2000000000 52:60:2f:71:01:{n:02x} 10.71.0.{n} * *\n" for n in range(2, 200))
-    stop = threading.Event()
-    paths.leases(NET).write_text(whole)
+    words = ["dnsmasq", "-c", WRITER, str(paths.leases(NET)), f"--conf-file={paths.started(NET)}"]
+    with subprocess.Popen(words, executable=sys.executable, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout
+        try:
+            writer.stdout.readline()
+            assert process.find(NET), "it does not pass for a dnsmasq"
+            assert {len(wire.leases(NET)) for _ in range(40)} == {198}
+        finally:
+            writer.kill()
 
-    def rewrite() -> None:
-        with paths.leases(NET).open("r+") as file:
-            while not stop.wait(0.1):
-                file.seek(0)
-                file.truncate()
-                file.write(whole[:3000])
-                file.flush()
-                time.sleep(0.01)
-                file.write(whole[3000:])
-                file.flush()
 
-    writer = threading.Thread(target=rewrite)
-    writer.start()
+def test_leases_of_a_dnsmasq_that_never_rests_cannot_be_read(
+    served: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it may be in the midst of the file."""
+    monkeypatch.setattr("corral.dhcp.leases.REST_SECONDS", 0.0)
+    os.kill(serving().pid, signal.SIGSTOP)
     try:
-        counts = {len(wire.leases(NET)) for _ in range(40)}
+        with pytest.raises(Unavailable, match=r"dhcp\.tdhcp: dnsmasq has not been at rest"):
+            wire.leases(NET)
     finally:
-        stop.set()
-        writer.join()
-    assert counts == {198}
+        os.kill(serving().pid, signal.SIGCONT)
+
+
+def test_files_that_cannot_be_read_are_not_empty_ones(served: Ask, state: State, salt: Any) -> None:
+    wire.write_reservations(NET, "web", [RESERVED[1]])
+    for file in (paths.leases(NET), paths.hosts(NET) / "web"):
+        file.unlink()
+        file.mkdir()
+    with pytest.raises(CommandExecutionError, match="leases cannot be read: Is a directory"):
+        salt.cmd("dhcp.leases", NET)
+    with pytest.raises(CommandExecutionError, match="leases cannot be read: Is a directory"):
+        salt.cmd("dhcp.release", NET, ONE["mac"])
+    with pytest.raises(CommandExecutionError, match="web cannot be read: Is a directory"):
+        salt.cmd("dhcp.show", NET)
+    assert_failed(state("dhcp.subnet_managed", NET, **DECLARED), "web cannot be read: Is a directory")
+    assert_failed(state("dhcp.subnet_absent", NET), "web cannot be read: Is a directory")
+    with pytest.raises(Unavailable, match="web cannot be read: Is a directory"):
+        wire.write_reservations(NET, "db", [])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from corral.dhcp import paths, process, wire
 from corral.dhcp.model import Reservation
@@ -161,6 +162,16 @@ def test_what_is_not_mentioned_stays_and_null_goes(state: State, bridge: str) ->
     assert shown.running is True and shown.own == ()
 
 
+def test_one_option_goes_by_null(state: State, bridge: str) -> None:
+    both = {"options": {"ntp-server": "10.71.0.1", 66: "boot.test"}}
+    state("dhcp.subnet_managed", NET, **DECLARED, **both)
+    gone = state("dhcp.subnet_managed", NET, **DECLARED, options={**both["options"], 66: None})
+    assert gone["result"] is True, gone
+    left = {"ntp-server": ["10.71.0.1"]}
+    assert gone["changes"] == {f"{NET}.options": {"old": {**left, "66": ["boot.test"]}, "new": left}}
+    assert "boot.test" not in paths.config(NET).read_text()
+
+
 def test_only_reservations_changed_does_not_restart(state: State, bridge: str) -> None:
     state("dhcp.subnet_managed", NET, **DECLARED, reservations=[ONE])
     before = serving()
@@ -172,7 +183,7 @@ def test_only_reservations_changed_does_not_restart(state: State, bridge: str) -
 
 
 def test_show(state: State, salt: Any, bridge: str) -> None:
-    assert salt.cmd("dhcp.show", NET) == {NET: None}
+    assert salt.cmd("dhcp.show") == {}
     state("dhcp.subnet_managed", NET, **DECLARED, reservations=[ONE])
     wire.write_reservations(NET, "web", [Reservation.declare(TWO)])
     whole = {
@@ -183,4 +194,17 @@ def test_show(state: State, salt: Any, bridge: str) -> None:
         "running": True,
     }
     assert salt.cmd("dhcp.show") == {NET: whole}
+    assert salt.cmd("dhcp.show", NET) == {NET: whole}
     assert salt.cmd("dhcp.leases", NET) == []
+
+
+@pytest.mark.parametrize(
+    "asked", [("show",), ("leases",), ("release", ONE["mac"])], ids=lambda words: words[0]
+)
+@pytest.mark.parametrize("name", ["typo", "../tdhcp", f"../dhcp/{NET}"])
+def test_a_subnet_that_is_not_there(state: State, salt: Any, bridge: str, asked: Any, name: str) -> None:
+    state("dhcp.subnet_managed", NET, **DECLARED)
+    function, *words = asked
+    with pytest.raises(CommandExecutionError) as refused:
+        salt.cmd(f"dhcp.{function}", name, *words)
+    assert str(refused.value) == f"dhcp.{name}: there is no such subnet on this host."

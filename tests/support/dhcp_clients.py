@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from corral.dhcp import paths, process, wire
-from tests.support.dhcp_net import BRIDGE, NET, Ask, make_bridge, sh
+from tests.support.dhcp_net import BRIDGE, NET, OTHER, OTHER_BRIDGE, Ask, forget, make_bridge, sh
 
 SCRIPT = """#!/bin/sh
 [ "$1" = bound ] && echo "ip=$ip router=$router domain=$domain broadcast=$broadcast ntp=$ntpsrv lease=$lease"
@@ -22,14 +20,10 @@ exit 0
 def bridge() -> Iterator[str]:
     make_bridge()
     yield BRIDGE
-    for subnet in {*wire.subnets(), NET}:
-        running = process.find(subnet)
-        if running:
-            process.end(running)
-        for place in (paths.state(subnet), paths.run(subnet)):
-            shutil.rmtree(place, ignore_errors=True)
-        paths.config(subnet).unlink(missing_ok=True)
-    subprocess.run(["ip", "link", "delete", BRIDGE], check=False)
+    for subnet in (NET, OTHER):
+        forget(subnet)
+    for device in (BRIDGE, OTHER_BRIDGE):
+        subprocess.run(["ip", "link", "delete", device], check=False, capture_output=True)
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import runpy
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 
 from corral.change import changes
 from corral.dhcp.leases import release_packet
-from corral.dhcp.model import OWN, Reservation, Subnet, by_address, faults
+from corral.dhcp.model import OWN, Guests, Reservation, Subnet, by_address, faults
 from corral.dhcp.plan import Absent, Current, merged, plan, plan_absent, shown
 from corral.dhcp.render import configuration, hosts, parse, parse_hosts
 from corral.dhcp.status import NOT_READ, Lease, bound_devices, parse_leases, settled
 from corral.errors import Invalid
 from tests.support import subnets
+from tests.support.salt_here import REPO
 
 CASES = Path(__file__).parent / "cases" / "dhcp"
 LABELS = st.sampled_from(["a", "web-0", "Db", "x_1", "h"])
@@ -221,3 +224,38 @@ def test_a_release_is_a_bootp_packet() -> None:
     assert packet[:4] == bytes([1, 1, 6, 0])
     assert packet[12:16] == bytes([172, 31, 110, 9]) and packet[28:34].hex(":") == lease.mac
     assert packet[236:249] == bytes([99, 130, 83, 99, 53, 1, 7, 54, 4, 172, 31, 110, 1])
+
+
+def test_an_option_has_one_name_and_goes_by_null() -> None:
+    needed = {"interface": "br0", "network": "10.7.0.0/24"}
+    options = subnet({**needed, "options": {"066": 5, "ntp-server": None, 42: ["a", "b"]}}).options
+    assert options == {"66": ("5",), "42": ("a", "b")}
+    assert subnet({**needed, "lease_time": 2**32 - 2}).lease_time == 2**32 - 2
+
+
+@pytest.mark.parametrize(
+    "line", ["dhcp-option=003,10.7.0.1", "dhcp-option=option:²,x", "dhcp-option=tag:a,6,x"]
+)
+def test_a_line_of_another_hand_is_no_field(line: str) -> None:
+    assert parse("vmworld", line).strays == (line,)
+    assert parse("vmworld", "dhcp-option=066,x").fields["options"] == {"66": ["x"]}
+
+
+def test_lines_that_are_no_leases() -> None:
+    assert parse_leases("soon 52:60:2f:00:00:03 10.7.0.1 * *\n² 52:60:2f:00:00:03 10.7.0.1 * *\n") == ()
+    assert parse_leases("0 52:60:2f:00:00:03 10.7.0.999 * *\n0 52:60:2f:00:00:03 a.b.c.d * *\n") == ()
+
+
+def test_macs_whose_leases_are_to_be_given_back() -> None:
+    for said in ("52:54:00:12:34:56", ["52-54-00-12-34-56"]):
+        assert Guests.declare({"macs": said}).macs == ("52:54:00:12:34:56",)
+    for wrong in (41135085296, True, None, {"a": 1}, ["52:54"]):
+        with pytest.raises(Invalid, match=r"dhcp\.release\.macs\[0\]: "):
+            Guests.declare({"macs": wrong}, "dhcp.release")
+
+
+@pytest.mark.parametrize("kind", ["_modules", "_states"])
+def test_a_minion_without_corral_is_told_how_to_get_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "corral.dhcp.wire", None)
+    loaded, reason = runpy.run_path(str(REPO / kind / "dhcp.py"))["__virtual__"]()
+    assert loaded is False and "corral (saltutil.sync_all brings it)" in reason

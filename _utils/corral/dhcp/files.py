@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,14 +20,23 @@ from corral.errors import Unavailable
 LOCK_SECONDS = 10.0
 
 
+@contextlib.contextmanager
+def saying(sentence: str) -> Iterator[None]:
+    """Turn an error of the system into ``Unavailable``, with a sentence that names what failed."""
+    try:
+        yield
+    except OSError as failed:
+        where = f" ({failed.filename})" if failed.filename and str(failed.filename) not in sentence else ""
+        raise Unavailable(f"{sentence}: {failed.strerror}{where}.") from failed
+
+
 def read(path: Path) -> str | None:
     """Return a file's text; ``None`` if there is no such file."""
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-    except OSError as unread:
-        raise Unavailable(f"{path} cannot be read: {unread.strerror}.") from unread
+    with saying(f"{path} cannot be read"):
+        try:
+            return path.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return None
 
 
 def write(path: Path, text: str) -> None:
@@ -35,33 +45,50 @@ def write(path: Path, text: str) -> None:
     It is readable by all whatever the umask: dnsmasq reads reservations again without being root.
     """
     draft = path.with_name(f".{path.name}.new")  # dnsmasq skips files whose name begins with a dot
-    try:
-        folder(path.parent)
-        with draft.open("w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+    folder(path.parent)
+    with saying(f"{path} cannot be written"):
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                os.fchmod(file.fileno(), 0o644)
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                draft.unlink()  # half of a text helps nobody, least of all on a full disk
+            raise
         _sync(path.parent)
-    except OSError as failed:
-        raise Unavailable(f"{path} cannot be written: {failed.strerror}.") from failed
 
 
 def remove(path: Path) -> None:
     """Remove a file, if it is there."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as failed:
-        raise Unavailable(f"{path} cannot be removed: {failed.strerror}.") from failed
+    with saying(f"{path} cannot be removed"):
+        if os.path.lexists(path):  # on a read-only file system even nothing cannot be removed
+            path.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder and what is in it, if it is there; systemd may be at the same."""
+    with saying(f"{path} cannot be removed"):
+        while path.is_dir():
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(path)
 
 
 def folder(path: Path) -> None:
     """Make a folder and those above it, open to be looked into by dnsmasq."""
-    for one in (*reversed(path.parents), path):
-        if not one.is_dir():
-            one.mkdir(exist_ok=True)
-            one.chmod(0o755)
+    with saying(f"{path} cannot be made"):
+        for one in (*reversed(path.parents), path):
+            if not one.is_dir():
+                one.mkdir(exist_ok=True)
+                one.chmod(0o755)
+
+
+def inside(path: Path) -> list[Path]:
+    """Return what is in a folder; nothing, if it is not there."""
+    with saying(f"{path} cannot be read"):
+        return list(path.iterdir()) if path.is_dir() else []
 
 
 def _sync(path: Path) -> None:
@@ -76,7 +103,7 @@ def _sync(path: Path) -> None:
 def locked(subnet: str) -> Iterator[None]:
     """Keep other writers off a subnet; raise ``Unavailable`` when one does not end in time."""
     folder(paths.RUN)
-    with (paths.RUN / f"{subnet}.lock").open("w") as lock:
+    with saying(f"dhcp.{subnet}"), (paths.RUN / f"{subnet}.lock").open("w") as lock:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
@@ -93,7 +120,7 @@ def locked(subnet: str) -> Iterator[None]:
 def owners(subnet: str) -> list[str]:
     """Return whose reservations there are."""
     places = (paths.hosts(subnet), paths.unread(subnet))
-    found = {file.name for place in places if place.is_dir() for file in place.iterdir()}
+    found = {file.name for place in places for file in inside(place)}
     return sorted(name for name in found if not name.startswith("."))
 
 
@@ -139,8 +166,7 @@ def reserve(subnet: str, owner: str, mine: Iterable[Reservation], serving: Proce
 
 def seen(subnet: str) -> None:
     """Note that dnsmasq has been told to read all reservations."""
-    place = paths.unread(subnet)
-    for file in place.iterdir() if place.is_dir() else ():
+    for file in inside(paths.unread(subnet)):
         remove(file)
 
 

@@ -8,45 +8,49 @@ import struct
 import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address
-from pathlib import Path
 
-from corral.dhcp import files, paths
+from corral.dhcp import files, paths, process
 from corral.dhcp.status import Lease, parse_leases
 from corral.dhcp.watch import LeaseWatch
 from corral.errors import Unavailable
 
-CALM_SECONDS = 0.03
-LONG_CALM_SECONDS = 0.3
+REST_SECONDS = 10.0
+AGAIN_SECONDS = 0.005
 AT_ONCE = 64  # packets that surely fit the buffer of dnsmasq's socket
 
 
 def leases(subnet: str) -> tuple[Lease, ...]:
     """Return the leases of a subnet, by address.
 
-    dnsmasq empties its file and writes it anew, in place, so a reader may meet half of it. What is taken
-    was not touched for a moment before and not while it was read; for nothing at all, or a cut-off line,
-    the moment is longer. After a second it is taken as it is: the next event tells of what was missing.
+    dnsmasq empties its file and writes it anew, in place, so a reader may meet nothing, or half of it. It
+    does not sleep in between: what is read while it sleeps all along is whole.
+
+    Raises ``Unavailable`` when it finds no sleep for long.
     """
-    file = paths.leases(subnet)
-    deadline = time.monotonic() + 1.0
+    deadline = time.monotonic() + REST_SECONDS
     while True:
-        before = _touched(file)
-        text = files.read(file)
-        if text is None or before is None:
+        before = _at_rest(subnet)
+        text = files.read(paths.leases(subnet))
+        if text is None:
             return ()
-        calm = CALM_SECONDS if text.endswith("\n") else LONG_CALM_SECONDS
-        age = time.time() - before
-        untouched = _touched(file) == before and not 0 <= age < calm
-        if untouched or time.monotonic() > deadline:
+        if before and before == _at_rest(subnet):
             return parse_leases(text)
-        time.sleep(CALM_SECONDS)
+        if time.monotonic() > deadline:
+            late = f"dnsmasq has not been at rest for {REST_SECONDS:.0f} s, so its leases cannot be read"
+            raise Unavailable(f"dhcp.{subnet}: {late}.")
+        time.sleep(AGAIN_SECONDS)  # nothing tells when a process goes to sleep
 
 
-def _touched(file: Path) -> float | None:
-    try:
-        return file.stat().st_mtime
-    except FileNotFoundError:
+def _at_rest(subnet: str) -> tuple[object, ...] | None:
+    """Return what stays the same as long as nobody writes the leases; ``None`` if dnsmasq may do so now."""
+    serving = process.find(subnet)
+    sleep = process.asleep(serving) if serving else ("it does not run",)
+    if sleep is None:
         return None
+    file = paths.leases(subnet)
+    with files.saying(f"{file} cannot be read"):
+        touched = (file.stat().st_mtime_ns, file.stat().st_size) if file.exists() else None
+    return serving, sleep, touched
 
 
 def strike_off(subnet: str, macs: set[str]) -> None:

@@ -16,6 +16,7 @@ from corral.model import Model
 
 OWN = "_declared"  # the owner of a subnet's own reservations; no Name begins with "_"
 LEASE_SECONDS = 3600
+LONGEST_LEASE = 2**32 - 2  # the next number is "for ever" (RFC 2131, 3.3)
 # Options that have a key of their own, by dnsmasq's name and by number (RFC 2132).
 KEYED = {
     "router": "router",
@@ -43,32 +44,42 @@ def _label(value: Any) -> str:
 
 
 def _domain(value: Any) -> str:
-    text = str(value).strip(".").lower()
+    text = value.strip(".").lower() if isinstance(value, str) else ""
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", text):
         raise ValueError(f"{value!r} is not a domain name")
     return text
 
 
 def _option_values(value: Any) -> tuple[str, ...]:
-    texts = tuple(str(one) for one in (value if isinstance(value, list | tuple) else [value]))
-    for text in texts:
-        if not text or not text.isprintable() or set(text) & set('"\\'):
-            raise ValueError(f"{text!r} is not a value that dnsmasq can be given (no quotes, no '\\\\')")
-    return texts
+    """Return the values of an option; none for ``null``, which takes the option away."""
+    if value is None:
+        return ()
+    values = value if isinstance(value, list | tuple) else [value]
+    for one in values:
+        if isinstance(one, bool) or not isinstance(one, str | int):
+            raise ValueError(f"a {type(one).__name__} is not a text or a whole number, or a list of these")
+        if not str(one) or not str(one).isprintable() or set(str(one)) & set('"\\'):
+            raise ValueError(f"{one!r} is not a value that dnsmasq can be given (no quotes, no '\\\\')")
+    if not values:
+        raise ValueError("has no value (null takes the option away)")
+    return tuple(map(str, values))
 
 
-def _option_name(value: Any) -> str:
+def option_name(value: Any) -> str:
+    """Return the name, or the number without zeros before it, of an option that has no key of its own."""
     text = str(value)
+    if re.fullmatch(r"[0-9]+", text):
+        text = text.lstrip("0")
     if text in KEYED:
         raise ValueError(f"is declared by the key {KEYED[text]!r}")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", text) and not (text.isdigit() and 1 <= int(text) <= 254):
-        raise ValueError(f"{text!r} is neither the name nor the number (1–254) of a DHCP option")
+    if not re.fullmatch(r"[a-z][a-z0-9-]*|[1-9]|[1-9][0-9]|1[0-9][0-9]|2[0-4][0-9]|25[0-4]", text):
+        raise ValueError(f"{value!r} is neither the name nor the number (1–254) of a DHCP option")
     return text
 
 
 HostLabel = Annotated[str, BeforeValidator(_label)]
 Domain = Annotated[str, BeforeValidator(_domain)]
-OptionName = Annotated[str, BeforeValidator(_option_name)]
+OptionName = Annotated[str, BeforeValidator(option_name)]
 OptionValues = Annotated[tuple[str, ...], BeforeValidator(_option_values)]
 
 
@@ -81,6 +92,17 @@ class Reservation(Model):
 
     def shown(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude={"mac"}, exclude_none=True)
+
+
+class Guests(Model):
+    """Whose leases are to be given back: one MAC, or a list of them."""
+
+    macs: tuple[Mac, ...]
+
+    @field_validator("macs", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return value if isinstance(value, list | tuple) else [value]
 
 
 class Subnet(Model):
@@ -122,6 +144,20 @@ class Subnet(Model):
     @classmethod
     def _null_is_default(cls, value: Any, info: ValidationInfo) -> Any:
         return cls.model_fields[info.field_name or ""].default if value is None else value
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _options_once(cls, options: Any) -> Any:
+        names = [str(name).lstrip("0") for name in options] if isinstance(options, Mapping) else []
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is declared more than once")
+        return {str(name): values for name, values in options.items()} if names else options
+
+    @field_validator("options")
+    @classmethod
+    def _options_that_are(cls, options: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        return {name: values for name, values in options.items() if values}
 
     @field_validator("network")
     @classmethod
@@ -185,6 +221,8 @@ class Subnet(Model):
     def _lease_long_enough(cls, seconds: int) -> int:
         if seconds < 120:
             raise ValueError(f"{seconds} s is shorter than dnsmasq's minimum of 120 s")
+        if seconds > LONGEST_LEASE:
+            raise ValueError(f"{seconds} s is longer than a lease can be ({LONGEST_LEASE} s)")
         return seconds
 
 

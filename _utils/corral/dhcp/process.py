@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 from collections.abc import Iterator
@@ -43,6 +44,30 @@ def find(subnet: str) -> Process | None:
         except OSError as unread:
             raise Unavailable(f"/proc/{pid} cannot be read: {unread.strerror}.") from unread
     return None
+
+
+def asleep(process: Process) -> tuple[str, ...] | None:
+    """Return a value that stays the same while a process sleeps without waking once; ``None`` while it runs.
+
+    A signal that is sent, and a packet that comes in, ends its sleep at once (proc(5), ``status``).
+    """
+    try:
+        text = Path(f"/proc/{process.pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    words = tuple(re.findall(r"^(?:State|voluntary_ctxt_switches):\s+(\w+)", text, re.MULTILINE))
+    return words if words[:1] == ("S",) else None
+
+
+def environment(process: Process) -> list[str]:
+    """Return what it was given as environment when it was started, as ``KEY=value``."""
+    try:
+        text = Path(f"/proc/{process.pid}/environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    except OSError as unread:
+        raise Unavailable(f"/proc/{process.pid} cannot be read: {unread.strerror}.") from unread
+    return text.decode(errors="replace").split("\0")
 
 
 def reload(process: Process) -> None:

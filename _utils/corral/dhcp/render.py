@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from corral.dhcp import paths
-from corral.dhcp.model import KEYED, Reservation, Subnet, by_address
+from corral.dhcp.model import Reservation, Subnet, by_address, option_name
 from corral.errors import Invalid
 
 HEAD = "# Written by Corral; changes made here are undone."
@@ -104,7 +104,7 @@ def _range(value: str) -> dict[str, Any]:
     found: dict[str, Any] = {"network": str(network)}
     if ends[1] != "static":
         found["range"] = "-".join(ends)
-    ours = broadcast == str(network.broadcast_address) and lease.isdigit()
+    ours = broadcast == str(network.broadcast_address) and lease.isdecimal()
     return {**found, "lease_time": int(lease)} if ours else {}
 
 
@@ -115,7 +115,11 @@ def _option(value: str) -> dict[str, Any]:
         return {"router": rest or None}
     if name == "dns-server":
         return {"dns_servers": rest.split(",")}
-    if name in KEYED or not rest:
+    try:
+        name = option_name(name)
+    except ValueError:
+        return {}
+    if not rest:
         return {}
     return {"options": {name: [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^,"]+)', rest)]}}
 

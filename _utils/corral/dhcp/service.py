@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from corral.dhcp import files, paths, process
@@ -11,6 +13,8 @@ from corral.errors import Refused
 Run = Callable[..., tuple[int, str]]  # argv → exit status and output; see wire.run
 
 UNITS = Path("/etc/systemd/system")
+UNIT = UNITS / "corral-dhcp@.service"
+NOT_LOADED = 5  # what systemctl says of a unit that it cannot find
 TEMPLATE = """\
 # Written by Corral; changes made here are undone.
 [Unit]
@@ -21,6 +25,8 @@ StartLimitIntervalSec=0
 
 [Service]
 Type=forking
+# Of this text: by it the running dnsmasq tells which unit it was started from.
+Environment=CORRAL_UNIT={digest}
 PIDFile={run}/%i/pid
 RuntimeDirectory=corral/dhcp/%i
 # The copy is what the running dnsmasq was told; the configuration may be newer.
@@ -41,63 +47,83 @@ class Systemd:
 
     def __init__(self, run: Run, dnsmasq: str) -> None:
         self.run = run
-        self.template = TEMPLATE.format(run=paths.RUN, config=paths.CONFIG, dnsmasq=dnsmasq)
+        text = partial(TEMPLATE.format, run=paths.RUN, config=paths.CONFIG, dnsmasq=dnsmasq)
+        self.digest = hashlib.sha256(text(digest="").encode()).hexdigest()[:16]
+        self.template = text(digest=self.digest)
 
-    def flaw(self, subnet: str) -> str:
+    def flaw(self, subnet: str, serving: process.Process) -> str:
         """Return in words what keeps the subnet from being served after a reboot or a crash."""
-        if files.read(UNITS / "corral-dhcp@.service") != self.template:
+        told = f"CORRAL_UNIT={self.digest}" in process.environment(serving)
+        if files.read(UNIT) != self.template or not told:
             return "from an older unit"
-        link = UNITS / "multi-user.target.wants" / f"corral-dhcp@{subnet}.service"
-        return "" if link.is_symlink() else "but not started at boot"
+        return "" if _link(subnet).is_symlink() else "but not started at boot"
 
     def start(self, subnet: str) -> None:
         """Start dnsmasq with the configuration that is written, in place of one that runs."""
-        if files.read(UNITS / "corral-dhcp@.service") != self.template:
-            files.write(UNITS / "corral-dhcp@.service", self.template)
-            self._systemctl(subnet, "daemon-reload")
-        unit = f"corral-dhcp@{subnet}.service"
-        self._systemctl(subnet, "enable", "--quiet", unit)
+        if files.read(UNIT) != self.template:
+            files.write(UNIT, self.template)
+        unit = _link(subnet).name
+        self._systemctl(subnet, "enable", "--quiet", unit)  # it has systemd read the template, too
         self._systemctl(subnet, "restart", unit)
 
     def stop(self, subnet: str) -> None:
-        """End dnsmasq for good."""
-        self._systemctl(subnet, "disable", "--quiet", "--now", f"corral-dhcp@{subnet}.service")
+        """End dnsmasq for good, even if the template is gone, without which nothing can be disabled."""
+        self._systemctl(subnet, "stop", _link(subnet).name)
+        files.remove(_link(subnet))
+        self._systemctl(subnet, "daemon-reload")
+        _end(subnet)
 
     def _systemctl(self, subnet: str, *words: str) -> None:
         status, text = self.run(["systemctl", *words], seconds=30)
         if status and words[0] == "restart":
             # What dnsmasq said is in the journal; systemctl only says that there is something.
-            its_own = ["-u", words[-1], "-t", "dnsmasq", "-n", "2", "-o", "cat", "--no-pager"]
+            its_own = ["-u", words[-1], "-t", "dnsmasq", "-n", "2", "-o", "cat", "--no-pager", "--quiet"]
             text = self.run(["journalctl", *its_own])[1] or text
             self.run(["systemctl", "stop", words[-1]], seconds=30)
-        if status:
+        if status and (words[0], status) != ("stop", NOT_LOADED):
             raise Refused(f"dhcp.{subnet}: systemctl {words[0]} fails: {text}")
 
 
+def _link(subnet: str) -> Path:
+    """Return what has systemd start a subnet at boot; it has the name of its unit."""
+    return UNITS / "multi-user.target.wants" / f"corral-dhcp@{subnet}.service"
+
+
 class Alone:
-    """A daemon of its own, on a host without an init system; its log is beside its pid file."""
+    """A daemon of its own, on a host without an init system; its log is beside its pid file.
+
+    The log stays small without anybody who rotates it: what goes as it should is not said (``--quiet-dhcp``),
+    and of the runs before only the last one's is kept.
+    """
 
     def __init__(self, run: Run, dnsmasq: str) -> None:
         self.run = run
         self.dnsmasq = dnsmasq
 
-    def flaw(self, subnet: str) -> str:
+    def flaw(self, subnet: str, serving: process.Process) -> str:
         return ""
 
     def start(self, subnet: str) -> None:
         self.stop(subnet)
         text = files.read(paths.config(subnet)) or ""
         files.write(paths.started(subnet), text)
-        files.remove(paths.log(subnet))
-        argv = [self.dnsmasq, f"--conf-file={paths.started(subnet)}", f"--log-facility={paths.log(subnet)}"]
+        log = paths.log(subnet)
+        with files.saying(f"{log} cannot be kept"):
+            if log.exists():
+                log.replace(log.with_name("log.1"))
+        argv = [self.dnsmasq, f"--conf-file={paths.started(subnet)}", f"--log-facility={log}", "--quiet-dhcp"]
         status, said = self.run(argv)  # returns when dnsmasq serves, or has said why it will not
         if status:
             raise Refused(f"dhcp.{subnet}: dnsmasq does not start: {said}")
 
     def stop(self, subnet: str) -> None:
-        running = process.find(subnet)
-        if running:
-            process.end(running)
+        _end(subnet)
+
+
+def _end(subnet: str) -> None:
+    running = process.find(subnet)
+    if running:
+        process.end(running)
 
 
 def supervisor(run: Run, dnsmasq: str) -> Systemd | Alone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from ipaddress import IPv4Address
@@ -37,12 +38,12 @@ class Lease:
 def parse_leases(text: str) -> tuple[Lease, ...]:
     """Return the IPv4 leases of a lease file, by address; a line that is cut off is not taken for a lease."""
     found = []
-    for line in text.splitlines(keepends=True):
-        words = line.split()
-        if line.endswith("\n") and len(words) == 5 and words[0].isdigit() and words[2].count(".") == 3:
-            expires, mac, address, name, client = words
+    for line in text[: text.rfind("\n") + 1].splitlines():
+        with contextlib.suppress(ValueError):  # of IPv6, or no lease at all
+            expires, mac, address, name, client = line.split()
             # A MAC of another hardware type than Ethernet is written with the type before it: 06-aa:bb:…
-            found.append(Lease(int(expires), mac.lower(), address, _said(name), _said(client)))
+            where = str(IPv4Address(address))
+            found.append(Lease(int(expires), mac.lower(), where, _said(name), _said(client)))
     return tuple(sorted(found, key=lambda lease: int(IPv4Address(lease.address))))
 
 

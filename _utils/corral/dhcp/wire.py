@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -18,7 +17,7 @@ from corral.dhcp.model import OWN, Reservation, Subnet, faults
 from corral.dhcp.plan import Absent, Current, merged
 from corral.dhcp.render import configuration, parse
 from corral.dhcp.service import supervisor
-from corral.dhcp.status import NOT_READ, bound_devices
+from corral.dhcp.status import bound_devices
 from corral.dhcp.watch import LeaseWatch
 from corral.errors import NotInstalled, Refused, Unavailable
 
@@ -27,22 +26,24 @@ PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/sbin:/bin"  # root's;
 
 
 def run(argv: Sequence[str], *, stdin: str = "", seconds: float = SECONDS) -> tuple[int, str]:
-    """Run a command and return its exit status and what it said, on one line each."""
-    try:
-        done = subprocess.run(
-            argv,
-            input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "PATH": PATH, "LC_ALL": "C"},
-            timeout=seconds,
-            text=True,
-            check=False,
-        )
-    except FileNotFoundError:
-        raise NotInstalled(f"{argv[0]} is not installed.") from None
-    except subprocess.TimeoutExpired:
-        raise Unavailable(f"{' '.join(argv)} has not ended after {seconds:.0f} s.") from None
+    """Run a command, without the environment of Salt, and return its exit status and what it said."""
+    with files.saying(f"{argv[0]} cannot be run"):
+        try:
+            done = subprocess.run(
+                argv,
+                input=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={"PATH": PATH, "LC_ALL": "C"},
+                timeout=seconds,
+                encoding="utf-8",
+                errors="replace",
+                check=False,
+            )
+        except FileNotFoundError:
+            raise NotInstalled(f"{argv[0]} is not installed.") from None
+        except subprocess.TimeoutExpired:
+            raise Unavailable(f"{' '.join(argv)} has not ended after {seconds:.0f} s.") from None
     return done.returncode, done.stdout.strip()
 
 
@@ -81,7 +82,7 @@ def _running(
     # The socket stays bound to a removed device, even if a new one has its name: guests get no answer.
     if _bound().get(serving.pid) not in (interface, "", None):  # without a device: this kernel cannot tell
         return "on a device that is gone"
-    return supervisor(run, dnsmasq()).flaw(subnet) or True
+    return supervisor(run, dnsmasq()).flaw(subnet, serving) or True
 
 
 def _bound() -> dict[int, str]:
@@ -90,7 +91,9 @@ def _bound() -> dict[int, str]:
         status, text = run(["ss", "-Hulnp", "sport", "=", ":67"])
     except NotInstalled:
         return {}
-    return bound_devices(text) if status == 0 else {}
+    if status:
+        raise Unavailable(f"The DHCP servers of this host cannot be listed: ss: {text}")
+    return bound_devices(text)
 
 
 class Dnsmasq(Wire[Current, Subnet]):
@@ -109,33 +112,40 @@ class Dnsmasq(Wire[Current, Subnet]):
     def lacks(self, todo: Todo, current: Current, desired: Subnet) -> tuple[str, ...]:
         whole = merged(current, desired)
         lacking = [*_device_faults(whole), *_neighbours(whole)]
-        for owner, theirs in current.reservations.items():
+        # What is on disk counts, read by dnsmasq or not: it will have read it when the run is over.
+        for owner in files.owners(self.name):
             if owner != OWN:
                 at = f"dhcp.{self.name}.reservations.{owner}"
+                theirs = files.written(self.name, owner)
                 lacking += faults(whole, owner, theirs, {OWN: whole.reservations}, at)
         return tuple(f"{sentence}." for sentence in lacking)
 
     def apply(self, todo: Todo, current: Current, desired: Subnet) -> None:
         whole = merged(current, desired)
-        text = configuration(whole)
-        _test(self.name, text)
+        _test(self.name, configuration(whole))
         with files.locked(self.name):
             before = _Before(self.name)
             mine = whole.reservations if "reservations" in desired.model_fields_set else before.own
-            unread = files.reserve(self.name, OWN, mine, before.serving)
-            if current.running is not True or text != before.text:
-                try:
-                    _start(self.name, text)
-                except Refused:
-                    before.restore()
-                    raise
-            elif unread and before.serving:
-                process.reload(before.serving)
-            files.seen(self.name)
+            try:
+                self._serve(configuration(whole), mine, before, current.running is True)
+            except (Refused, Unavailable):
+                before.restore()
+                raise
+
+    def _serve(self, text: str, mine: Iterable[Reservation], before: _Before, running: bool) -> None:
+        files.folder(paths.hosts(self.name))
+        unread = files.reserve(self.name, OWN, mine, before.serving)
+        if not running or text != before.text:
+            _start(self.name, text)
+        elif unread and before.serving:
+            process.reload(before.serving)
+        else:
+            return
+        files.seen(self.name)
 
 
 class _Before:
-    """A subnet as it was before a start that dnsmasq may refuse."""
+    """A subnet as it was before a change that dnsmasq, or the system, may refuse."""
 
     def __init__(self, subnet: str) -> None:
         self.subnet = subnet
@@ -143,21 +153,20 @@ class _Before:
         self.serving = process.find(subnet)
         self.kept = paths.state(subnet).is_dir()
         self.own = files.written(subnet, OWN)
-        files.folder(paths.hosts(subnet))
 
     def restore(self) -> None:
-        """Put back what was there, and serve it again if it was served."""
+        """Put back what was there, and serve it again if it was served; what is as it was stays untouched."""
         files.reserve(self.subnet, OWN, self.own, None)
         if self.text is None:
             supervisor(run, dnsmasq()).stop(self.subnet)
             files.remove(paths.config(self.subnet))
-        elif self.serving:
+        elif self.serving and process.find(self.subnet) != self.serving:
             _start(self.subnet, self.text)
-        else:
+        elif files.read(paths.config(self.subnet)) != self.text:
             files.write(paths.config(self.subnet), self.text)
         if not self.kept:
-            shutil.rmtree(paths.state(self.subnet), ignore_errors=True)
-            shutil.rmtree(paths.run(self.subnet), ignore_errors=True)
+            files.remove_folder(paths.state(self.subnet))
+            files.remove_folder(paths.run(self.subnet))
 
 
 class Removal(Wire[Current, Absent]):
@@ -173,18 +182,17 @@ class Removal(Wire[Current, Absent]):
         return Current()
 
     def lacks(self, todo: Todo, current: Current, desired: Absent) -> tuple[str, ...]:
-        holders = sorted(who for who, mine in current.reservations.items() if mine and who != OWN)
+        owners = (who for who in files.owners(self.name) if who != OWN)
+        holders = [who for who in owners if files.written(self.name, who)]
         return tuple(f"dhcp.{self.name}: {who!r} still has reservations in it." for who in holders)
 
     def apply(self, todo: Todo, current: Current, desired: Absent) -> None:
         with files.locked(self.name):
-            if process.find(self.name) or os.path.isdir("/run/systemd/system"):
-                supervisor(run, "dnsmasq").stop(self.name)
-            shutil.rmtree(paths.run(self.name), ignore_errors=True)
-            shutil.rmtree(paths.state(self.name), ignore_errors=True)
-            files.remove(
-                paths.config(self.name)
-            )  # last: as long as it is there, there is something to remove
+            supervisor(run, "dnsmasq").stop(self.name)
+            files.remove_folder(paths.run(self.name))
+            files.remove_folder(paths.state(self.name))
+            # Last: as long as it is there, there is something to remove.
+            files.remove(paths.config(self.name))
 
 
 def _device_faults(subnet: Subnet) -> Iterator[str]:
@@ -248,6 +256,13 @@ def subnets() -> list[str]:
     return sorted(file.stem for file in paths.CONFIG.glob("*.conf") if not file.name.startswith("."))
 
 
+def known(subnet: str) -> str:
+    """Return the name of a subnet of this host; raise ``Refused`` if there is none of that name."""
+    if subnet not in subnets():
+        raise Refused(f"dhcp.{subnet}: there is no such subnet on this host.")
+    return subnet
+
+
 def served(subnet: str) -> Subnet | None:
     """Return a subnet as it is configured on this host; ``None`` if there is none of that name.
 
@@ -256,7 +271,7 @@ def served(subnet: str) -> Subnet | None:
     text = files.read(paths.config(subnet))
     if text is None:
         return None
-    own = [one.model_dump() for one in read_reservations(subnet, OWN) if one.name != NOT_READ]
+    own = [one.model_dump() for one in files.written(subnet, OWN)]
     return Subnet.declare({**parse(subnet, text).fields, "reservations": own}, f"dhcp.{subnet}")
 
 
@@ -285,7 +300,8 @@ def write_reservations(subnet: str, owner: str, reservations: Iterable[Reservati
         whole = served(subnet)
         if whole is None:
             raise Refused(f"dhcp.{subnet}: there is no such subnet on this host.")
-        wrong = faults(whole, owner, mine, all_reservations(subnet), f"dhcp.{subnet}.reservations.{owner}")
+        others = {who: files.written(subnet, who) for who in files.owners(subnet)}  # read or not
+        wrong = faults(whole, owner, mine, others, f"dhcp.{subnet}.reservations.{owner}")
         if wrong:
             raise Refused("; ".join(wrong))
         serving = process.find(subnet)
@@ -300,21 +316,24 @@ def watch(subnet: str) -> LeaseWatch:
     return LeaseWatch(paths.leases(subnet))
 
 
-def release(subnet: str, macs: Iterable[str]) -> None:
+def release(subnet: str, macs: Iterable[str]) -> list[str]:
     """Give back the leases of guests that are gone for good, so that their addresses are free at once.
 
-    Raises ``Unavailable`` when dnsmasq has not taken them back in time.
+    Returns the addresses that were leased to them. Raises ``Unavailable`` when dnsmasq has not taken them
+    back in time.
     """
     gone = {mac.lower() for mac in macs}
     with files.locked(subnet):
         whole = served(subnet)
         theirs = [lease for lease in leases(subnet) if lease.mac in gone]
+        addresses = [lease.address for lease in theirs]
         if whole is None or not theirs:
-            return
+            return []
         if process.find(subnet) is None:
             strike_off(subnet, gone)
-            return
+            return addresses
         here = [address for address in _addresses(whole.interface) if address in whole.prefix]
         if not here:
             raise Unavailable(f"{whole.at}.interface: {whole.interface} has no address in {whole.network}.")
         give_back(subnet, theirs, whole.interface, here[0], SECONDS)
+        return addresses
