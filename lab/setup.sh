@@ -7,7 +7,8 @@
 # started or enabled on this machine; services that ran before go on running. It costs some 0.1 s when all is there.
 
 corral_setup() (
-    set -euo pipefail
+    set -Eeuo pipefail
+    export LC_ALL=C.UTF-8 # one order of sorting, and English sentences in the log
     here=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
     log=$here/.lab/setup.log
     policy=/usr/sbin/policy-rc.d
@@ -20,11 +21,13 @@ corral_setup() (
         syslinux mtools busybox-static dropbear-bin openssh-client zstd
         ca-certificates gcc git kmod libvirt-dev pkg-config procps python3-dev python3-venv util-linux
     )
-    units=(openvswitch-switch.service libvirtd.service libvirt-guests.service libvirtd.socket libvirtd-ro.socket
-        libvirtd-admin.socket virtlogd.socket virtlockd.socket)
 
     say() { echo "setup: $*"; }
     fail() { echo "setup: $*" >&2; exit 1; }
+    trap 'fail "exit status $? of $BASH_COMMAND (line $LINENO of lab/setup.sh)"' ERR
+    trap 'exit 129' HUP # these wait for what runs at the time, and let the EXIT trap find a finished dpkg
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     # quietly SENTENCE COMMAND…: its output goes to the log; a failure shows the end of it.
     quietly() {
         local sentence=$1 start=$SECONDS
@@ -43,7 +46,8 @@ corral_setup() (
         say "  done in $((SECONDS - start)) s"
     }
     missing() {
-        comm -13 <(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+        # It fails when it has never heard of one of them.
+        comm -13 <({ dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null || true; } |
             sed -n 's/^installed //p' | sort -u) <(printf '%s\n' "${packages[@]}" | sort)
     }
     stamp() {
@@ -51,47 +55,61 @@ corral_setup() (
     }
     venv_is_ready() { [ -x "$here/.venv/bin/python" ] && [ "$(stamp)" = "$(cat "$here/.venv/corral.stamp" 2>/dev/null)" ]; }
 
-    # dpkg's scripts ask this program before they start or stop a service (invoke-rc.d(8)).
+    enabled_units() {
+        [ -d /run/systemd/system ] || return 0
+        # Read from the files (--root), so that nothing but "none is enabled" makes it fail.
+        { systemctl --root=/ list-unit-files --state=enabled --no-legend || true; } | awk '{print $1}' | sort
+    }
+    # dpkg's scripts ask this program before they start or stop a service (invoke-rc.d(8)). It also keeps what was
+    # enabled before, so that the next setup, of whatever checkout, can finish what a killed one left.
     forbid_services() {
-        [ ! -e "$policy" ] || mv "$policy" "$policy.before-corral"
-        printf '#!/bin/sh\nexit 101 # written by %s: start nothing\n' "$here/lab/setup.sh" >"$policy"
-        chmod 755 "$policy"
+        [ ! -e "$policy" ] || cp -a "$policy" "$policy.before-corral"
+        {
+            printf '#!/bin/sh\nexit 101 # written by %s: start nothing\n' "$here/lab/setup.sh"
+            enabled_units | sed 's/^/# enabled before: /'
+        } >"$policy.corral"
+        chmod 755 "$policy.corral"
+        mv "$policy.corral" "$policy"
     }
     services_forbidden() { grep -qs 'written by .*lab/setup.sh: start nothing' "$policy"; }
+    # What the packages, or those that they need, enabled would start with the machine; the rest stays as it was.
     allow_services() {
-        ! services_forbidden || rm -f "$policy"
+        local newly
+        services_forbidden || return 0
+        newly=$(comm -13 <(sed -n 's/^# enabled before: //p' "$policy") <(enabled_units))
+        # shellcheck disable=SC2086 # a list of unit names
+        [ -z "$newly" ] || quietly "leaving the new services off on this machine" systemctl disable $newly
+        rm "$policy"
         [ ! -e "$policy.before-corral" ] || mv "$policy.before-corral" "$policy"
     }
-    # Whatever the packages enabled would start with the machine; what was enabled before stays so.
-    enabled_units() {
-        [ ! -d /run/systemd/system ] ||
-            systemctl list-unit-files --state=enabled --no-legend "${units[@]}" | awk '{print $1}' | sort
+    # After a dpkg that was killed apt wants this done by hand; it says so while it holds dpkg's lock.
+    apt_install() {
+        local install=(apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold
+            -o DPkg::Lock::Timeout=300 install "$@")
+        "${install[@]}" ||
+            { grep -q 'dpkg --configure -a' "$log.step" && dpkg --force-confold --configure -a && "${install[@]}"; }
     }
     install_packages() {
-        local wanted before newly
+        local wanted
         mapfile -t wanted < <(missing)
         [ ${#wanted[@]} -gt 0 ] || return 0
         export DEBIAN_FRONTEND=noninteractive
         quietly "bringing the package lists up to date" apt-get -q update
-        before=$(enabled_units)
         trap allow_services EXIT
         forbid_services
-        quietly "installing ${#wanted[@]} Debian packages: ${wanted[*]}" \
-            apt-get -q -y --no-install-recommends -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 install "${wanted[@]}"
+        quietly "installing ${#wanted[@]} Debian packages: ${wanted[*]}" apt_install "${wanted[@]}"
         allow_services
         trap - EXIT
-        newly=$(comm -13 <(echo "$before") <(enabled_units))
-        # shellcheck disable=SC2086 # a list of unit names
-        [ -z "$newly" ] || quietly "leaving the new services off on this machine" systemctl disable $newly
     }
     make_venv() {
-        local pip=("$here/.venv/bin/python" -m pip --disable-pip-version-check --no-input install -q --no-compile)
+        local libvirt pip=("$here/.venv/bin/python" -m pip --disable-pip-version-check --no-input install -q --no-compile)
         if [ "$("$here/.venv/bin/python" -IS -V 2>&1)" != "$("$system_python" -IS -V)" ]; then
             quietly "making the virtual environment $here/.venv" "$system_python" -m venv --clear "$here/.venv"
         fi
+        libvirt=$(pkg-config --modversion libvirt)
         quietly "installing what builds Python packages" "${pip[@]}" setuptools wheel
         quietly "installing Salt and the tools of the tests (some minutes the first time)" \
-            "${pip[@]}" --prefer-binary -r "$here/lab/requirements.txt" "libvirt-python==$(pkg-config --modversion libvirt)"
+            "${pip[@]}" --prefer-binary -r "$here/lab/requirements.txt" "libvirt-python==$libvirt"
         stamp >"$here/.venv/corral.stamp.new"
         mv "$here/.venv/corral.stamp.new" "$here/.venv/corral.stamp"
     }
@@ -103,8 +121,8 @@ corral_setup() (
         return 0
     fi
     mkdir -p "$here/.lab"
-    exec 9>"$here/.lab/setup.lock"
-    flock -n 9 || { say "waiting for another setup of this checkout"; flock 9; }
+    exec 9>/run/corral-setup.lock
+    flock -n 9 || { say "waiting for another setup on this machine"; flock 9; }
     : >"$log"
     allow_services # a setup that was killed may have left them forbidden
     install_packages
