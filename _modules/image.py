@@ -10,12 +10,10 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"image needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+    MISSING = f"image cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
     STORE = ""
-
-    def salt_errors(function):
-        return function
-
 
 __func_alias__ = {"list_": "list"}
 
@@ -24,7 +22,6 @@ def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def list_(directory=STORE):
     """
     Return the names of the images on this host, with the base that is current, or what is wrong with it.
@@ -38,10 +35,10 @@ def list_(directory=STORE):
 
         salt '*' image.list
     """
-    return listing(Store(Place.declare({"directory": directory}, at="image.list").directory))
+    with salt_errors():
+        return listing(Store(Place.declare({"directory": directory}, at="image.list").directory))
 
 
-@salt_errors
 def show(name, directory=STORE):
     """
     Return where an image came from and which of its bases are there; nothing when there is no such image.
@@ -58,11 +55,11 @@ def show(name, directory=STORE):
 
         salt '*' image.show fedora-23
     """
-    place = NoImage.declare({"name": name, "directory": directory}, at=f"images.{name}")
-    return shown(Store(place.directory), name)
+    with salt_errors():
+        place = NoImage.declare({"name": name, "directory": directory}, at=f"images.{name}")
+        return shown(Store(place.directory), name)
 
 
-@salt_errors
 def users(name, directory=STORE, search=None):
     """
     Return who uses each base of an image: paths of overlays and names of guests.
@@ -84,6 +81,7 @@ def users(name, directory=STORE, search=None):
         salt '*' image.users fedora-23
     """
     given = {"name": name, "directory": directory, **({} if search is None else {"search": search})}
-    place = NoImage.declare(given, at=f"images.{name}")
-    store = Store(place.directory, place.search)
-    return {base.path: list(store.users(base)) for base in store.record(name).bases}
+    with salt_errors():
+        place = NoImage.declare(given, at=f"images.{name}")
+        store = Store(place.directory, place.search)
+        return {base.path: list(store.users(base)) for base in store.record(name).bases}

@@ -14,17 +14,15 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"oz needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
-
-    def salt_errors(function):
-        return function
+    MISSING = f"oz cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def tdl(name, tdl):
     """
     Return the TDL of a declaration as XML, with stars in place of its passwords.
@@ -41,10 +39,10 @@ def tdl(name, tdl):
 
         salt '*' oz.tdl f23 tdl='{os: Fedora, version: 23, arch: x86_64, install: {url: "http://h/f23"}}'
     """
-    return render.shown(name, model.declare(name, {"source": "oz", "tdl": tdl}).tdl)
+    with salt_errors():
+        return render.shown(name, model.declare(name, {"source": "oz", "tdl": tdl}).tdl)
 
 
-@salt_errors
 def validate(name, tdl):
     """
     Return ``{accepted: True, oz: <version>}`` when the installed oz accepts a declaration: by its schema and
@@ -64,10 +62,10 @@ def validate(name, tdl):
 
         salt '*' oz.validate f23 tdl='{os: Fedora, version: 23, arch: x86_64, install: {url: "http://h/f23"}}'
     """
-    return {"accepted": True, "oz": oz.check(model.declare(name, {"source": "oz", "tdl": tdl}))}
+    with salt_errors():
+        return {"accepted": True, "oz": oz.check(model.declare(name, {"source": "oz", "tdl": tdl}))}
 
 
-@salt_errors
 def build(name, tdl, **options):
     """
     Have the image of a declaration built, unless it is there already, and return its base.
@@ -88,7 +86,8 @@ def build(name, tdl, **options):
         salt '*' oz.build f23 tdl='{os: Fedora, version: 23, arch: x86_64, install: {url: "http://h/f23"}}'
     """
     given = {key: value for key, value in options.items() if not key.startswith("__")}
-    desired = model.declare(name, {**given, "source": "oz", "tdl": tdl})
     tell = teller(__salt__["event.send"], f"corral/{__opts__['id']}/image/{name}/building")
-    base = wire.ensure(desired, tell)
-    return wire.shown(Store(desired.directory, desired.search), base.name)
+    with salt_errors():
+        desired = model.declare(name, {**given, "source": "oz", "tdl": tdl})
+        base = wire.ensure(desired, tell)
+        return wire.shown(Store(desired.directory, desired.search), base.name)

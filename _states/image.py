@@ -76,7 +76,9 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"image needs the Python package pydantic (2 or newer) in Salt's Python: {missing}"
+    MISSING = f"image cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 def __virtual__():
