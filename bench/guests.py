@@ -23,7 +23,7 @@ def measure(guests: int, loops: list[str], rounds: int) -> list[Figure]:
     tree = Tree.prepare()
     seconds, idle = _corral(tree, guests, rounds)
     tried = sorted((_loop(tree, guests, how), how) for how in loops)
-    what = f"{guests} guests from nothing to all leases (guest_pool.running)"
+    what = f"{guests} guests from nothing to all leases (guest_pool.running), a single run of each"
     started = [
         Figure(
             what,

@@ -142,8 +142,9 @@ def _against(switch: _Switch, ports: Ports, count: int, peer: str, run_peer: Any
     """Return a peer's first run and its run with nothing to do, beside ours on the same ports."""
     salt = _corral(switch.host, f"corral-{peer}", ports)
     rounds = Rounds()
-    for who, run in {"ours": lambda: salt.call("state.apply", "switch"), "theirs": run_peer}.items():
-        for _ in range(count):
+    both = {"ours": lambda: salt.call("state.apply", "switch"), "theirs": run_peer}
+    for _ in range(count):
+        for who, run in both.items():
             rounds.time(f"{who} first", run)
             switch.full(ports)
             rounds.time(f"{who} again", run)
