@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,5 +111,41 @@ def salt(master: Any, minion: Any) -> Any:
         answer = client.run(function, *arguments, minion_tgt=minion.id, **options)
         assert answer.data is not None, answer
         return answer.data
+
+    return call
+
+
+@pytest.fixture
+def salt_call(tmp_path: Path) -> Callable[..., Any]:
+    """A masterless minion: ``salt_call("ovs.show", python=…, file_roots=…)`` → its answer.
+
+    python
+        A folder for Python's path, as if pip had installed it.
+    within
+        Words before the command, such as ``unshare``.
+    options
+        Options of the minion.
+    """
+
+    def call(*words: str, python: Path | None = None, within: tuple[str, ...] = (), **options: Any) -> Any:
+        settings = {
+            "id": "delivered",
+            "file_client": "local",
+            "root_dir": str(tmp_path),
+            "pillar_roots": {"base": [str(tmp_path / "pillar")]},
+            "enable_fqdns_grains": False,
+            **options,
+        }
+        (tmp_path / "minion").write_text(yaml.safe_dump(settings))
+        salt_call = str(Path(sys.executable).with_name("salt-call"))
+        argv = [*within, salt_call, "--local", f"-c{tmp_path}", "--out=json", "--log-level=quiet", *words]
+        done = subprocess.run(
+            argv, capture_output=True, text=True, cwd=tmp_path, check=False,
+            env={**os.environ, "PYTHONPATH": str(python or ""), "HOME": str(tmp_path)},
+        )  # fmt: skip
+        try:
+            return json.loads(done.stdout)["local"]
+        except (ValueError, KeyError):
+            return f"{done.stdout}{done.stderr}"
 
     return call

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -42,39 +40,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     argv = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", f"--target={target}"]
     subprocess.run([sys.executable, *argv, str(source)], check=True)
     return target
-
-
-@pytest.fixture
-def salt_call(tmp_path: Path) -> Call:
-    """A masterless minion: ``salt_call("ovs.show", python=…, file_roots=…)`` → its answer.
-
-    python
-        A folder for Python's path, as if pip had installed it.
-    options
-        Options of the minion.
-    """
-
-    def call(*words: str, python: Path | None = None, **options: Any) -> Any:
-        settings = {
-            "id": "delivered",
-            "file_client": "local",
-            "root_dir": str(tmp_path),
-            "pillar_roots": {"base": [str(tmp_path / "pillar")]},
-            "enable_fqdns_grains": False,
-            **options,
-        }
-        (tmp_path / "minion").write_text(yaml.safe_dump(settings))
-        argv = [Path(sys.executable).with_name("salt-call"), "--local", f"-c{tmp_path}", "--out=json"]
-        done = subprocess.run(
-            [*argv, "--log-level=quiet", *words], capture_output=True, text=True, cwd=tmp_path, check=False,
-            env={**os.environ, "PYTHONPATH": str(python or ""), "HOME": str(tmp_path)},
-        )  # fmt: skip
-        try:
-            return json.loads(done.stdout)["local"]
-        except (ValueError, KeyError):
-            return f"{done.stdout}{done.stderr}"
-
-    return call
 
 
 def declare(folder: Path, bridge: Any) -> None:
