@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from corral.errors import NotInstalled
-from corral.guest import wire
+from corral.guest.library import library
+from corral.guest.wire import Libvirt
 from tests.support.salt_here import REPO
 
 LOADED = """
@@ -21,12 +22,12 @@ for kind in ("_states", "_modules"):
 
 def test_without_libvirts_library_the_host_is_bare(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "libvirt", None)
-    wire._library.cache_clear()
-    with wire.Libvirt() as libvirt:
+    library.cache_clear()
+    with Libvirt() as libvirt:
         with pytest.raises(NotInstalled, match="install libvirt-python in Salt's Python"):
             libvirt.read()
         assert libvirt.bare().guests == {}
-    wire._library.cache_clear()
+    library.cache_clear()
 
 
 def test_without_pydantic_the_loader_files_say_so() -> None:

@@ -38,7 +38,7 @@ def guest(driver: Libvirt) -> Iterator[Any]:
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Connections]:
     monkeypatch.setattr(libvirt.virConnect, "setKeepAlive", lambda *_: 0)
-    opened = Connections(lambda: libvirt, URI, 60, 1)
+    opened = Connections(URI, 60, 1)
     yield opened
     opened.close()
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from corral.errors import Error, NotInstalled, Refused, Unavailable
 from corral.guest.deadline import within
+from corral.guest.library import library
 from corral.guest.loop import EventLoop
 
 PROGRAMS = ("libvirtd", "virtqemud")
@@ -43,8 +44,6 @@ EVENT_LOOP = EventLoop()
 class Connections:
     """Some connections to one daemon, opened when they are first needed.
 
-    load
-        Returns the libvirt library; raises ``NotInstalled``.
     uri
         The daemon.
     timeout
@@ -53,8 +52,7 @@ class Connections:
         How many connections; each carries four calls at a time.
     """
 
-    def __init__(self, load: Callable[[], Any], uri: str, timeout: float, count: int) -> None:
-        self._load = load
+    def __init__(self, uri: str, timeout: float, count: int) -> None:
         self._uri = uri
         self._timeout = timeout
         self._places: Queue[int] = Queue()  # a free place for a call is the number of its connection
@@ -80,15 +78,11 @@ class Connections:
 
         Raises ``Unavailable`` when libvirt does not answer, ``Refused`` with its text when it says no.
         """
-        library, seconds = self._load(), seconds or self._timeout
-        try:
-            place = self._places.get(timeout=WORK_SECONDS)
-        except Empty:
-            raise self._silent(WORK_SECONDS) from None
+        libvirt, seconds, place = library(), seconds or self._timeout, self._place()
 
         def work() -> Answer:
             try:
-                return act(self._connection(library, place))
+                return act(self._connection(place))
             finally:
                 self._places.put(place)  # not before: a call that hangs still takes its place
 
@@ -97,8 +91,14 @@ class Connections:
         except TimeoutError:
             self._stuck = True
             raise self._silent(seconds) from None
-        except library.libvirtError as error:
-            raise self._meaning(library, what, error) from None
+        except libvirt.libvirtError as error:
+            raise self._meaning(what, error) from None
+
+    def _place(self) -> int:
+        try:
+            return self._places.get(timeout=WORK_SECONDS)
+        except Empty:
+            raise self._silent(WORK_SECONDS) from None
 
     def close(self) -> None:
         """Close all connections; one that hangs is left to its thread."""
@@ -106,7 +106,7 @@ class Connections:
         connections, self._open = self._open, {}
         for number, connection in connections.items():
             subscription = self._subscription if number == 0 else None
-            self._close(self._load(), connection, 0.1 if self._stuck else self._timeout, subscription)
+            self._close(connection, 0.1 if self._stuck else self._timeout, subscription)
 
     def watch(self, watcher: Watcher) -> None:
         """Have ``watcher(name, event, reason)`` called, by another thread, for each event of a guest."""
@@ -125,11 +125,10 @@ class Connections:
 
     def _subscribe(self) -> None:
         """Ask for events, once, on the first connection; when it returns, none is missed any more."""
-        library = self._load()
 
         def act(_: Any) -> int:
-            first, lifecycle = self._connection(library, 0), library.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-            return int(first.domainEventRegisterAny(None, lifecycle, self._event, None))
+            lifecycle = library().VIR_DOMAIN_EVENT_ID_LIFECYCLE
+            return int(self._connection(0).domainEventRegisterAny(None, lifecycle, self._event, None))
 
         with self._subscribing:
             if self._subscription is None:
@@ -146,23 +145,24 @@ class Connections:
         for watcher in tuple(self._watchers):  # another thread, or a watcher, may add one
             watcher(name, what, reason)
 
-    def _connection(self, library: Any, number: int) -> Any:
+    def _connection(self, number: int) -> Any:
         with self._opening[number]:
             if number not in self._open:
-                connection = self._connect(library)
+                connection = self._connect()
                 if self._closed:  # nobody waited for it
-                    self._close(library, connection, self._timeout)
+                    self._close(connection, self._timeout)
                     raise self._silent(self._timeout)
                 self._open[number] = connection
             return self._open[number]
 
-    def _connect(self, library: Any) -> Any:
-        EVENT_LOOP.enter(library)
+    def _connect(self) -> Any:
+        libvirt = library()
+        EVENT_LOOP.enter(libvirt)
         try:
-            connection = library.open(self._uri)
+            connection = libvirt.open(self._uri)
             connection.setKeepAlive(*KEEPALIVE)
-        except library.libvirtError as error:
-            EVENT_LOOP.leave(library)
+        except libvirt.libvirtError as error:
+            EVENT_LOOP.leave(libvirt)
             if not any(shutil.which(program, path=SYSTEM_PATH) for program in PROGRAMS):
                 raise NotInstalled(
                     f"libvirt is not installed on this host ({' or '.join(PROGRAMS)}): "
@@ -171,30 +171,32 @@ class Connections:
             raise Unavailable(f"libvirt ({self._uri}) does not answer: {_text(error)}.") from None
         return connection
 
-    def _close(self, library: Any, connection: Any, seconds: float, subscription: int | None = None) -> None:
+    def _close(self, connection: Any, seconds: float, subscription: int | None = None) -> None:
+        libvirt = library()
+
         def act() -> None:
             try:
                 if subscription is not None:  # it holds the connection open
                     connection.domainEventDeregisterAny(subscription)
                 connection.close()
             finally:
-                EVENT_LOOP.leave(library)
+                EVENT_LOOP.leave(libvirt)
 
-        with contextlib.suppress(TimeoutError, library.libvirtError):
+        with contextlib.suppress(TimeoutError, libvirt.libvirtError):
             within(seconds, act)  # one that hangs ends with its daemon, or when it answers again
 
     def _silent(self, seconds: float) -> Unavailable:
         return Unavailable(f"libvirt ({self._uri}) did not answer within {seconds:g} s.")
 
-    def _meaning(self, library: Any, what: str, error: Any) -> Error:
-        if lost(library, error):
+    def _meaning(self, what: str, error: Any) -> Error:
+        if lost(error):
             return Unavailable(f"libvirt ({self._uri}) does not answer: {_text(error)}.")
         return Refused(f"{what}: {_text(error)}.")
 
 
-def lost(library: Any, error: Any) -> bool:
+def lost(error: Any) -> bool:
     """Return whether an error means that the connection is gone, not that libvirt said no."""
-    return bool(error.get_error_domain() == library.VIR_FROM_RPC)
+    return bool(error.get_error_domain() == library().VIR_FROM_RPC)
 
 
 def _text(error: Any) -> str:

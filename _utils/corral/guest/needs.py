@@ -17,24 +17,22 @@ NET = Path("/sys/class/net")
 File: TypeAlias = tuple[int, int] | str  # device and inode
 
 
-def lacking(fields: Mapping[str, Any], where: str, disks: bool = True) -> tuple[str, ...]:
+def lacking(fields: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """Return a sentence for each bridge, file or folder that a guest names and the host has not.
 
     fields
         The guest's fields.
     where
         The path that the sentences begin with.
-    disks
-        Whether its disks must be there already.
     """
-    return tuple(_lacking(fields, where, disks))
+    return tuple(_lacking(fields, where))
 
 
-def _lacking(fields: Mapping[str, Any], where: str, disks: bool) -> Iterator[str]:
+def _lacking(fields: Mapping[str, Any], where: str) -> Iterator[str]:
     for number, nic in enumerate(fields.get("nics") or ()):
         if problem := _bridge(nic["bridge"], nic["switch"]):
             yield f"{where}.nics[{number}].bridge: {problem}."
-    for number, disk in enumerate(fields.get("disks") or () if disks else ()):
+    for number, disk in enumerate(fields.get("disks") or ()):
         if not os.path.isfile(disk["path"]) and not _is_block_device(disk["path"]):
             yield f"{where}.disks[{number}].path: there is no disk image {disk['path']}."
     log = fields.get("console_log")
@@ -43,22 +41,28 @@ def _lacking(fields: Mapping[str, Any], where: str, disks: bool) -> Iterator[str
 
 
 def _bridge(name: str, switch: str) -> str:
-    """Say what is wrong with a bridge. Open vSwitch's bridges, too, are interfaces of the host."""
+    """Return what is wrong with a bridge. Open vSwitch's bridges, too, are interfaces of the host."""
     try:
         socket.if_nametoindex(name)
     except OSError:
         return f"there is no bridge {name} on this host"
-    device = NET / name
-    is_linux = (device / "bridge").is_dir()
-    if switch == "linux" and not is_linux:
-        return f"{name} is not a Linux bridge (switch: linux)"
-    if switch == "ovs" and is_linux:
+    is_linux = (NET / name / "bridge").is_dir()
+    if switch == "linux":
+        return "" if is_linux else f"{name} is not a Linux bridge (switch: linux)"
+    if switch != "ovs":
+        return ""  # a kind that nobody can declare
+    if is_linux:
         return f"{name} is a Linux bridge, not one of Open vSwitch (switch: ovs)"
-    if switch == "ovs" and (device / "device").exists():
-        return f"{name} is a NIC, not a bridge"
+    return _no_bridge(NET / name)
+
+
+def _no_bridge(device: Path) -> str:
+    """Return why a device is no bridge of Open vSwitch: these have no hardware and are ports of nothing."""
+    if (device / "device").exists():
+        return f"{device.name} is a NIC, not a bridge"
     master = device / "master"
-    if switch == "ovs" and master.exists() and "DEVTYPE=vrf" not in (master / "uevent").read_text():
-        return f"{name} is a port of {master.resolve().name}, not a bridge"
+    if master.exists() and "DEVTYPE=vrf" not in (master / "uevent").read_text():  # a VRF takes bridges, too
+        return f"{device.name} is a port of {master.resolve().name}, not a bridge"
     return ""
 
 
@@ -88,8 +92,6 @@ def undeletable(doomed: Collection[str], used: Mapping[str, Collection[str]], na
     for among the disks of other guests and in every folder with disks: kept ones have no guest. Two
     paths may lead to one file (a link, a bind mount), so files are compared, not paths.
     """
-    if not doomed:
-        return ()
     users = {_file(path): other for other in used if other != name for path in used[other]}
     disks = {*doomed, *(path for paths in used.values() for path in paths)}
     going = {_file(path) for path in doomed}

@@ -88,17 +88,12 @@ def settle(host: Host, guest: Guest, *, owner: str = "", where: str = "") -> Fie
 
     Raises ``Invalid`` when a new guest lacks what creation needs.
     """
-    fields = guest.declared()
     found = host.guests.get(guest.name)
-    if found is None:
-        if "memory" not in fields:
-            where = where or declared_at(guest.name)
-            raise Invalid(f"{where}.memory: is required to create the guest")
-        computed = guest_uuid(owner, guest.name, taken=host.uuids())
-        fields = {"uuid": computed, "type": "auto", "vcpus": 1, "corral": {"id": owner}, **fields}
-    else:
-        fields = _reworded(found.fields, fields)
     now = found.fields if found else {}
+    if found:
+        fields = _reworded(now, guest.declared())
+    else:
+        fields = _completed(host, guest, owner, where or declared_at(guest.name))
     if "disks" in fields:
         places = pair_disks(fields["disks"], now.get("disks", ()))
         fields["disks"] = list(_filled(fields["disks"], places, guest.disks))
@@ -107,6 +102,15 @@ def settle(host: Host, guest: Guest, *, owner: str = "", where: str = "") -> Fie
         fields["nics"] = list(_filled(fields["nics"], places, guest.nics))
         _address(host, fields["nics"], places, (owner, guest.name))
     return fields
+
+
+def _completed(host: Host, guest: Guest, owner: str, where: str) -> Fields:
+    """Return the fields of a guest that is created: with an identity, and defaults."""
+    fields = guest.declared()
+    if "memory" not in fields:
+        raise Invalid(f"{where}.memory: is required to create the guest")
+    computed = guest_uuid(owner, guest.name, taken=host.uuids())
+    return {"uuid": computed, "type": "auto", "vcpus": 1, "corral": {"id": owner}, **fields}
 
 
 def _reworded(now: Mapping[str, Any], declared: Fields) -> Fields:

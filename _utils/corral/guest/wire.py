@@ -7,75 +7,30 @@ may be called from several threads.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from corral.converge import Todo, Wire
-from corral.errors import Conflict, NotInstalled
+from corral.errors import Conflict
+from corral.guest import look
 from corral.guest.connections import WORK_SECONDS, Connections, Watcher, lost
 from corral.guest.host import RUNNING, STOPPED, Found, Host
+from corral.guest.library import library
 from corral.guest.model import SHUTDOWN_SECONDS, Guest, Wanted, declared_at
-from corral.guest.needs import delete, lacking, missing, undeletable
+from corral.guest.needs import delete, lacking, undeletable
 from corral.guest.plan import AT_ONCE, definition, settle
-from corral.guest.render import edit, parse, render, sources
+from corral.guest.render import edit, parse, render
 
 Answer = TypeVar("Answer")
 URI = "qemu:///system"
 ANSWER_SECONDS = 10  # for what libvirtd answers by itself
 ASK_AGAIN_SECONDS = 10  # a guest that still boots does not hear its power button
 
-# virDomainState, and why, for the states whose reason says something
-STATES = ("unknown", RUNNING, RUNNING, "paused", "shutting_down", STOPPED, "crashed", "suspended")
-REASONS: Mapping[str, tuple[str, ...]] = {
-    "paused": (
-        "unknown",
-        "user",
-        "migration",
-        "save",
-        "dump",
-        "ioerror",
-        "watchdog",
-        "from_snapshot",
-        "shutting_down",
-        "snapshot",
-        "crashed",
-        "starting_up",
-        "postcopy",
-        "postcopy_failed",
-    ),
-    STOPPED: (
-        "unknown",
-        "shutdown",
-        "destroyed",
-        "crashed",
-        "migrated",
-        "saved",
-        "failed",
-        "from_snapshot",
-        "daemon",
-    ),
-    "crashed": ("unknown", "panicked"),
-}
 DEAF = {"paused", "suspended", "crashed"}  # states in which a guest does not hear its power button
 # Why libvirt itself pauses a guest, which then goes on or off without us.
 MOMENTARY = {"migration", "save", "dump", "shutting_down", "snapshot", "starting_up", "postcopy"}
 NEEDLESS = {(key,) for key in AT_ONCE}  # steps for which no bridge and no disk must be there
-
-
-@functools.cache
-def _library() -> Any:
-    """Return libvirt's library, told not to print its errors; it is loaded when it is first needed."""
-    try:
-        import libvirt
-    except ImportError as missing_library:
-        raise NotInstalled(
-            f"The Python library libvirt is not installed ({missing_library}): "
-            "install libvirt-python in Salt's Python, or the package python3-libvirt."
-        ) from None
-    libvirt.registerErrorHandler(lambda *_: None, None)
-    return libvirt
 
 
 class Libvirt(Wire[Host, Wanted]):
@@ -90,13 +45,13 @@ class Libvirt(Wire[Host, Wanted]):
     """
 
     def __init__(self, uri: str = URI, *, timeout: float = ANSWER_SECONDS, connections: int = 1) -> None:
-        self._line = Connections(_library, uri, timeout, connections)
+        self._line = Connections(uri, timeout, connections)
         self._host: Host | None = None
         self._type = ""
 
     def read(self) -> Host:
         """Return every guest of the host, with one look."""
-        self._host = self._line.call("The guests could not be read", _look)
+        self._host = self._line.call("The guests could not be read", look.guests)
         return self._host
 
     def bare(self) -> Host:
@@ -107,15 +62,14 @@ class Libvirt(Wire[Host, Wanted]):
         name = desired.guest.name
         if desired.state == "absent":
             doomed = [step.path[2] for step in todo if step.path[1:2] == ("disks",)]
-            return undeletable(doomed, self._used() if doomed else {}, name)
+            if not doomed:
+                return ()
+            used = self._line.call("The disks of the guests could not be read", look.disks)
+            return undeletable(doomed, used, name)
         if all(step.path[1:2] in NEEDLESS or step.new == STOPPED for step in todo):
             return ()
         fields, found = settle(current, desired.guest), current.guests.get(name)
         return lacking(parse(edit(found.xml, fields)).fields if found else fields, declared_at(name))
-
-    def _used(self) -> Mapping[str, frozenset[str]]:
-        """Return the files of every guest by its name: those defined, and those plugged in since."""
-        return self._line.call("The disks of the guests could not be read", _disks)
 
     def apply(self, todo: Todo, current: Host, desired: Wanted) -> None:
         name, power = desired.guest.name, [step for step in todo if step.path[1:2] == ("state",)]
@@ -164,15 +118,15 @@ class Libvirt(Wire[Host, Wanted]):
         if domain is None and planned is None:
             connection.defineXML(render(self._typed(connection, fields)))
             return
-        library = _library()
+        libvirt = library()
         if (
             domain is None
             or planned is None
-            or domain.XMLDesc(library.VIR_DOMAIN_XML_INACTIVE) != planned.xml
+            or domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE) != planned.xml
         ):
             raise Conflict(f"{fields['name']}: somebody else changes its definition at the same time.")
         # with its passwords, or they would be lost; and with its UUID, which makes it a replacement
-        flags = library.VIR_DOMAIN_XML_INACTIVE | library.VIR_DOMAIN_XML_SECURE
+        flags = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
         connection.defineXML(edit(domain.XMLDesc(flags), fields))
 
     def _typed(self, connection: Any, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,15 +139,15 @@ class Libvirt(Wire[Host, Wanted]):
     def start(self, name: str) -> None:
         """Have a guest run: start it, or let it go on if it is paused. Raises ``Refused``."""
 
-        library = _library()
+        libvirt = library()
 
         def act(connection: Any) -> None:
             domain = connection.lookupByName(name)
             try:
                 _go(domain)
-            except library.libvirtError:
+            except libvirt.libvirtError:
                 # It came first: a start that somebody else asked for, who may have been killed since.
-                if STATES[domain.state()[0]] != RUNNING:
+                if look.state_of(*domain.state())[0] != RUNNING:
                     raise
 
         self._line.call(f"{name} could not be started", act, WORK_SECONDS)
@@ -229,14 +183,14 @@ class Libvirt(Wire[Host, Wanted]):
         nvram
             Whether its firmware's variables and its TPM's state go, too.
         """
-        library = _library()
+        libvirt = library()
         flags = (
-            library.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
-            | library.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
-            | library.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+            libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+            | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+            | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
         )
         for what in ("NVRAM", "TPM"):  # a TPM's flags are known since libvirt 8.9
-            flags |= getattr(library, f"VIR_DOMAIN_UNDEFINE_{'' if nvram else 'KEEP_'}{what}", 0)
+            flags |= getattr(libvirt, f"VIR_DOMAIN_UNDEFINE_{'' if nvram else 'KEEP_'}{what}", 0)
 
         def act(connection: Any) -> None:
             domain = _lookup(connection, name)
@@ -269,7 +223,7 @@ class Libvirt(Wire[Host, Wanted]):
 
 def _go(domain: Any) -> None:
     """Do what it takes from the state a domain is in to have it run."""
-    state = STATES[domain.state()[0]]
+    state = look.state_of(*domain.state())[0]
     if state == "paused":
         domain.resume()
     elif state == "suspended":
@@ -282,11 +236,11 @@ def _go(domain: Any) -> None:
 
 def _while_on(connection: Any, name: str, act: Callable[[Any], Answer]) -> Answer | None:
     """Return ``act(domain)``, or ``None`` when the domain is off; it may go off by itself at any moment."""
-    library = _library()
+    libvirt = library()
     domain = _active(connection, name)
     try:
         return None if domain is None else act(domain)
-    except library.libvirtError:
+    except libvirt.libvirtError:
         if _active(connection, name) is None:
             return None
         raise
@@ -299,92 +253,29 @@ def _active(connection: Any, name: str) -> Any:
 
 def _press(domain: Any) -> bool:
     """Press a domain's power button; returns whether it could be heard, now or in a moment."""
-    state, reason = _state(*domain.state())
+    state, reason = look.state_of(*domain.state())
     if state == RUNNING:
         domain.shutdown()
     return state not in DEAF or (state == "paused" and reason in MOMENTARY)
 
 
-def _state(state: int, reason: int) -> tuple[str, str]:
-    """Return the state of a domain, and why it is in it."""
-    name = STATES[min(state, len(STATES) - 1)]
-    reasons = REASONS.get(name, ())
-    return name, reasons[reason] if reason < len(reasons) else ""
-
-
 def _lookup(connection: Any, name: str) -> Any:
     """Return a domain, or ``None`` when there is none of that name."""
-    library = _library()
+    libvirt = library()
     try:
         return connection.lookupByName(name)
-    except library.libvirtError as error:
-        if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
         raise
 
 
-def _look(connection: Any) -> Host:
-    library = _library()
-    flags = library.VIR_CONNECT_LIST_DOMAINS_AUTOSTART, library.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
-    autostarted, transient = ({d.UUIDString() for d in connection.listAllDomains(flag)} for flag in flags)
-    guests = {}
-    for domain, stats in connection.getAllDomainStats(library.VIR_DOMAIN_STATS_STATE):
-        if xml := _xml(domain, library.VIR_DOMAIN_XML_INACTIVE):
-            name, uuid = domain.name(), domain.UUIDString()
-            guests[name] = _found(name, xml, stats, uuid in autostarted, uuid not in transient)
-    return Host(guests)
-
-
-def _xml(domain: Any, flags: int) -> str:
-    """Return a domain's XML, or nothing when the domain went while we looked."""
-    library = _library()
-    try:
-        return str(domain.XMLDesc(flags))
-    except library.libvirtError as error:
-        if error.get_error_code() == library.VIR_ERR_NO_DOMAIN:
-            return ""
-        raise
-
-
-def _found(name: str, xml: str, stats: Mapping[str, int], autostart: bool, persistent: bool) -> Found:
-    state, reason = _state(stats["state.state"], stats.get("state.reason", 0))
-    told = parse(xml)
-    return Found(
-        name,
-        state,
-        {**told.fields, "autostart": autostart},
-        reason=reason,
-        persistent=persistent,
-        macs=told.macs,
-        files=told.files,
-        missing=missing(told.files),
-        xml=xml,
-    )
-
-
-def _disks(connection: Any) -> dict[str, frozenset[str]]:
-    flags = 0, _library().VIR_DOMAIN_XML_INACTIVE
-    used = {}
-    for domain in connection.listAllDomains():
-        found = (source for flag in flags if (xml := _xml(domain, flag)) for source in sources(xml))
-        used[domain.name()] = frozenset(path for source in found if (path := _path(connection, source)))
-    return used
-
-
-def _path(connection: Any, source: Mapping[str, str]) -> str | None:
-    """Return the path of a file or device that libvirt names, also by its storage pool."""
-    if "volume" in source:
-        pool = connection.storagePoolLookupByName(source["pool"])
-        return str(pool.storageVolLookupByName(source["volume"]).path())
-    return source.get("file") or source.get("dev")
-
-
 def _best_type(connection: Any) -> str:
-    library = _library()
+    libvirt = library()
     try:
         connection.getDomainCapabilities(None, None, None, "kvm")
-    except library.libvirtError as error:
-        if lost(library, error):
+    except libvirt.libvirtError as error:
+        if lost(error):
             raise  # that says nothing about KVM
         return "qemu"
     return "kvm"
