@@ -20,7 +20,7 @@ corral:
   # --- addresses, MTU, up (state link.managed) ---
   links:
     ovsbr0:
-      addresses: [172.31.110.1/24]  # exactly these; addresses made by the kernel or DHCP stay
+      addresses: [172.31.110.1/24]  # these; addresses that somebody else made stay
       up: true
 
   # --- forwarding is switched on; these networks are masqueraded on their way out ---
