@@ -8,17 +8,13 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"{missing}: install the Python package of that name"
-
-    def salt_errors(function):
-        return function
+    MISSING = f"link needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
 
 def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def show(name=None):
     """
     Return devices with their addresses, MTU and state, in the words of ``link.managed``.
@@ -33,5 +29,6 @@ def show(name=None):
         salt '*' link.show
         salt '*' link.show ovsbr0
     """
-    devices = {one: device.shown() for one, device in wire.look().items()}
-    return {name: devices.get(name)} if name else devices
+    with salt_errors():
+        devices = {one: device.shown() for one, device in wire.look().items()}
+        return {name: devices.get(name)} if name else devices

@@ -19,9 +19,6 @@ try:
 except ImportError as missing:
     MISSING = f"ovs needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
-    def salt_errors(function):
-        return function
-
 
 __func_alias__ = {"plan_": "plan"}
 
@@ -30,7 +27,6 @@ def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def show(timeout=10):
     """
     Return the switch of this host in the words of its declaration.
@@ -51,11 +47,10 @@ def show(timeout=10):
 
         salt '*' ovs.show
     """
-    with wire.Wire("", timeout) as daemon:
+    with salt_errors(), wire.Wire("", timeout) as daemon:
         return {"bridges": declarable(daemon.look().bridges)}
 
 
-@salt_errors
 def plan_(timeout=10, **switch):
     """
     Return the changes that ``ovs.switch_managed`` would make now, without making them.
@@ -74,20 +69,20 @@ def plan_(timeout=10, **switch):
 
         salt '*' ovs.plan bridges='{ovsbr0: {ports: {web0: {type: internal, tag: 10}}}}'
     """
-    declaration = {key: value for key, value in switch.items() if not key.startswith("__")}
-    preview = converge(
-        "The switch",
-        {"test": True},
-        declare=lambda: Switch.declare(declaration),
-        wire=lambda _: wire.Wire(MANAGED, timeout),
-        plan=partial(planner, exact=True),
-    )
-    if preview["result"] is False:
-        raise Refused(preview["comment"])
-    return preview["changes"]
+    with salt_errors():
+        declaration = {key: value for key, value in switch.items() if not key.startswith("__")}
+        preview = converge(
+            "The switch",
+            {"test": True},
+            declare=lambda: Switch.declare(declaration),
+            wire=lambda _: wire.Wire(MANAGED, timeout),
+            plan=partial(planner, exact=True),
+        )
+        if preview["result"] is False:
+            raise Refused(preview["comment"])
+        return preview["changes"]
 
 
-@salt_errors
 def bond_status(bond=None, timeout=10):
     """
     Return the bonds by name: mode, LACP, members, and whether each bond is healthy and why not.
@@ -109,11 +104,11 @@ def bond_status(bond=None, timeout=10):
         salt '*' ovs.bond_status
         salt '*' ovs.bond_status bond0
     """
-    shown, negotiated = wire.asked(timeout, "bond/show", "lacp/show")
-    return _only(bond, status.bonds(shown, status.lacp(negotiated), wire.links(timeout)))
+    with salt_errors():
+        shown, negotiated = wire.asked(timeout, "bond/show", "lacp/show")
+        return _only(bond, status.bonds(shown, status.lacp(negotiated), wire.links(timeout)))
 
 
-@salt_errors
 def lacp_status(bond=None, timeout=10):
     """
     Return what LACP has negotiated, by bond: its own end, and actor and partner of each member.
@@ -130,8 +125,9 @@ def lacp_status(bond=None, timeout=10):
 
         salt '*' ovs.lacp_status bond0
     """
-    (negotiated,) = wire.asked(timeout, "lacp/show")
-    return _only(bond, status.lacp(negotiated))
+    with salt_errors():
+        (negotiated,) = wire.asked(timeout, "lacp/show")
+        return _only(bond, status.lacp(negotiated))
 
 
 def _only(bond, found):

@@ -27,7 +27,7 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"{missing}: install the Python package of that name"
+    MISSING = f"link needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
 
 def __virtual__():

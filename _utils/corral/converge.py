@@ -32,8 +32,8 @@ class Wire(ABC, Generic[Current, Desired]):
     def apply(self, todo: Todo, current: Current, desired: Desired) -> None:
         """Carry out a plan made from ``current`` and return when the daemon says it is done.
 
-        Raises ``Conflict`` when ``current`` is no longer what the daemon has and nothing has been written yet:
-        it is then read and planned again, and what this attempt did would not be told. Later on that is
+        Raises ``Conflict`` when ``current`` is no longer what the daemon has and nothing has been written
+        yet: it is then read and planned again, and what this attempt did would not be told. Later on that is
         ``Refused``.
         """
 
