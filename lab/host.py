@@ -7,8 +7,10 @@
     python -m lab.host enter NAME [-- COMMAND…]
     python -m lab.host stop NAME
 
-Inside, everything but ``/tmp``, ``/var/tmp``, ``/home`` and this checkout is private to the host, and gone
-when it ends. It ends with the process that started it, even if that is killed; :mod:`lab.init` is the inside.
+Inside, what is written to ``/etc``, ``/opt``, ``/root``, ``/run``, ``/srv``, ``/usr`` and to the folders
+``cache``, ``lib``, ``log`` and ``spool`` of ``/var`` is private to the host, and gone when it ends. All else
+(``/tmp``, ``/var/tmp``, ``/home``, and this checkout wherever it is) is the machine's own. The host ends with
+the process that started it, even if that is killed; :mod:`lab.init` is the inside.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import json
 import os
 import secrets
 import select
+import shlex
 import shutil
 import signal
 import subprocess
@@ -52,11 +55,9 @@ class Host:
         eth2 to eth4).
     oz_bridge
         Address of the Linux bridge ``ozbr0`` (Oz cannot attach to Open vSwitch), or None for no such bridge.
-    cgroups
-        Show it the machine's control groups, which libvirt's LXC driver needs; it leaves empty groups
-        named ``machine`` there (default False: it sees none).
     keep
-        Leave it running when the context ends.
+        Leave it running when the context ends, unless an interrupt ends it (``KeyboardInterrupt``,
+        ``SystemExit``); ``kept`` says afterwards whether it runs on.
     """
 
     def __init__(
@@ -65,7 +66,6 @@ class Host:
         *,
         nics: int = 4,
         oz_bridge: str | None = OZ_BRIDGE,
-        cgroups: bool = False,
         keep: bool = False,
     ) -> None:
         if nics < 0 or nics % 2:
@@ -74,8 +74,8 @@ class Host:
         self.hostname = hostname
         self.nics = nics
         self.oz_bridge = oz_bridge
-        self.cgroups = cgroups
         self.keep = keep
+        self.kept = False
         self.state = STATE / self.name
         self.pid = 0
         self._unshare: subprocess.Popen[bytes] | None = None
@@ -87,30 +87,10 @@ class Host:
         lock = _claim(self.state)
         lifeline, self._lifeline = os.pipe()
         report, reported = os.pipe()
-        config = {
-            "name": self.name,
-            "hostname": self.hostname,
-            "nics": self.nics,
-            "oz_bridge": self.oz_bridge,
-            "cgroups": self.cgroups,
-            "checkout": str(CHECKOUT),
-            "state": str(self.state),
-            "lifeline": lifeline,
-            "report": reported,
-            "lock": lock,
-        }
+        inherited = {"lifeline": lifeline, "report": reported, "lock": lock}
         try:
-            with (self.state / "init.log").open("wb") as log:
-                self._unshare = subprocess.Popen(
-                    [*UNSHARE, sys.executable, "-I", "-S", str(INIT), json.dumps(config)],
-                    pass_fds=(lifeline, reported, lock),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    env={"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"},
-                    start_new_session=True,
-                )
-            for end in (lifeline, reported, lock):
+            self._unshare = self._start(inherited)
+            for end in inherited.values():
                 os.close(end)
             with open(report) as answers:
                 self._started(answers.readline())
@@ -118,6 +98,28 @@ class Host:
             self.stop()
             raise
         return self
+
+    def _start(self, inherited: dict[str, int]) -> subprocess.Popen[bytes]:
+        """Start process 1, with the open files that it is to have by name."""
+        config = {
+            "name": self.name,
+            "hostname": self.hostname,
+            "nics": self.nics,
+            "oz_bridge": self.oz_bridge,
+            "checkout": str(CHECKOUT),
+            "state": str(self.state),
+            **inherited,
+        }
+        with (self.state / "init.log").open("wb") as log:
+            return subprocess.Popen(
+                [*UNSHARE, sys.executable, "-I", "-S", str(INIT), json.dumps(config)],
+                pass_fds=tuple(inherited.values()),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"},
+                start_new_session=True,
+            )
 
     def _started(self, line: str) -> None:
         crash: dict[str, Any] = {
@@ -131,10 +133,12 @@ class Host:
             raise LabError(f"throw-away hypervisor {self.name}: {answer['error']}\n{answer['log']}".rstrip())
         (self.state / "pid").write_text(str(self.pid))
 
-    def __exit__(self, *_: object) -> None:
-        if self.keep:
+    def __exit__(self, end: type[BaseException] | None, *_: object) -> None:
+        if self.keep and (end is None or issubclass(end, Exception)):
             os.write(self._lifeline, b"k")
             os.close(self._lifeline)
+            self._lifeline = -1
+            self.kept = True
         else:
             self.stop()
 
@@ -150,6 +154,19 @@ class Host:
     def enter_argv(self, cwd: str | None = None) -> list[str]:
         """Return the words to put before a command so that it runs inside, in *cwd* (default: ours)."""
         return _enter(self.pid, cwd)
+
+    def command(self, verb: str) -> str:
+        """Return the line for a shell in any folder that enters or stops it once it is kept."""
+        words = (sys.executable, "-m", "lab.host", verb, self.name)
+        return f"cd {shlex.quote(str(CHECKOUT))} && {shlex.join(words)}"
+
+    def hints(self) -> str:
+        """Return what to say when it is kept."""
+        return (
+            f"The throw-away hypervisor {self.name} stays up.\n"
+            f"  enter: {self.command('enter')}\n"
+            f"  stop:  {self.command('stop')}"
+        )
 
     @property
     def environment(self) -> dict[str, str]:
@@ -276,7 +293,6 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.hostname,
         nics=arguments.nics,
         oz_bridge=None if arguments.no_oz_bridge else OZ_BRIDGE,
-        cgroups=arguments.cgroups,
         keep=arguments.keep,
     )
     with _ended_by_signals(), host:
@@ -284,14 +300,10 @@ def _run(arguments: argparse.Namespace) -> int:
         try:
             status = process.wait()
         except (KeyboardInterrupt, SystemExit) as end:
+            host.keep = False
             status = _wind_down(process, end)
-    if arguments.keep:
-        enter = " ".join(_enter(host.pid, "/"))
-        print(
-            f"The throw-away hypervisor is still up.\n  enter: {enter} bash\n"
-            f"  stop:  {sys.executable} -m lab.host stop {host.name}",
-            file=sys.stderr,
-        )
+    if host.kept:
+        print(host.hints(), file=sys.stderr)
     return 128 - status if status < 0 else status
 
 
@@ -339,7 +351,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     run.add_argument(
         "--no-oz-bridge", action="store_true", help=f"without the Linux bridge ozbr0 ({OZ_BRIDGE})"
     )
-    run.add_argument("--cgroups", action="store_true", help="with the machine's control groups, for lxc:///")
     run.add_argument("--keep", action="store_true", help="leave it running, and say how to enter and stop it")
     run.add_argument("command", nargs="*", metavar="COMMAND")
     run.set_defaults(call=_run)

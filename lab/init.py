@@ -52,7 +52,6 @@ READ_ONLY = (
 )  # of the whole machine, not of a namespace
 
 MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
-MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -70,11 +69,6 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
     if _libc.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         error = os.strerror(ctypes.get_errno())
         raise StartFailed(f"mount {kind or 'bind'} {source} on {target}: {error}")
-
-
-def umount(target: str) -> None:
-    """Detach what is mounted on *target*, if anything is."""
-    _libc.umount2(target.encode(), MNT_DETACH)
 
 
 @contextlib.contextmanager
@@ -116,7 +110,7 @@ def _tail(log: Path | None, output: str | bytes | None) -> str:
     return said
 
 
-def make_world(state: Path, checkout: str, cgroups: bool) -> None:
+def make_world(state: Path, checkout: str) -> None:
     """Mount private copies of what this host may write to; the checkout and /tmp stay shared."""
     mount("none", "/", flags=MS_REC | MS_PRIVATE)
     with held(checkout) as real:
@@ -141,7 +135,7 @@ def make_world(state: Path, checkout: str, cgroups: bool) -> None:
     mount("tmpfs", "/run", "tmpfs", data="mode=755")
     os.mkdir("/run/lock")
     os.chmod("/run/lock", 0o1777)
-    _kernel_views(cgroups)
+    _kernel_views()
 
 
 def _emulation_only(state: Path) -> None:
@@ -180,30 +174,16 @@ def _same_access(like: str, folder: Path) -> None:
     folder.chmod(seen.st_mode & 0o7777)
 
 
-def _kernel_views(cgroups: bool) -> None:
+def _kernel_views() -> None:
     """Mount /proc and /sys of these namespaces; what they tell of the whole machine is read-only."""
     mount("proc", "/proc", "proc")
-    with held("/sys/fs/cgroup") as groups, held("/proc/sys/net") as net:
+    with held("/proc/sys/net") as net:
         mount("sysfs", "/sys", "sysfs")
-        if cgroups:
-            mount(groups, "/sys/fs/cgroup", flags=MS_BIND | MS_REC)
-            umount("/sys/fs/cgroup/unified")  # libvirt's LXC driver takes one version only
         for target in READ_ONLY:
             if os.path.isdir(target):
                 mount(target, target, flags=MS_BIND | MS_REC)
                 mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
         mount(net, "/proc/sys/net", flags=MS_BIND)
-
-
-def hide_kvm() -> None:
-    """Put a file that is no device in the place of /dev/kvm.
-
-    Where KVM is there but cannot be used by QEMU's own user, libvirtd takes its cached capabilities for
-    outdated and probes QEMU twice for every definition and start: seconds for each on a busy machine.
-    """
-    if os.path.exists("/dev/kvm"):
-        Path("/run/no-kvm").touch(mode=0)
-        mount("/run/no-kvm", "/dev/kvm", flags=MS_BIND)
 
 
 def make_network(hostname: str, nics: int, oz_bridge: str | None) -> None:
@@ -301,8 +281,7 @@ def main(config: dict[str, Any]) -> int:
     os.chdir("/")
     answer: dict[str, Any] = {"pid": pid}
     try:
-        make_world(Path(config["state"]), config["checkout"], config["cgroups"])
-        hide_kvm()
+        make_world(Path(config["state"]), config["checkout"])
         make_network(config["hostname"], config["nics"], config["oz_bridge"])
         start_daemons(config["name"])
     except StartFailed as failure:

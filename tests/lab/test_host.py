@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shutil
@@ -12,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.host import CHECKOUT, STATE, Host, LabError, hosts
+from lab.host import CHECKOUT, Host, LabError, hosts
+from tests.lab.remains import DEADLINE, nothing_is_left, processes_of, wait_for_end
 
-DEADLINE = 60
 TOUCHED = ("/etc", "/opt", "/root", "/srv", "/usr", "/var/cache", "/var/lib", "/var/log", "/run")
 
 
@@ -40,51 +41,40 @@ def start(checkout: Path, *options: str, command: str = "sleep 600") -> tuple[su
         "-c",
         f"echo $CORRAL_LAB_HOST; {command}",
     ]
-    starter = subprocess.Popen(argv, cwd=checkout, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    starter = subprocess.Popen(
+        argv,
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     assert starter.stdout is not None
     name = starter.stdout.readline().strip()
     assert name, starter.communicate(timeout=DEADLINE)[1]
     return starter, name
 
 
-def processes_of(namespace: str) -> list[str]:
-    """Return the processes that live in a PID namespace."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/ns/pid"):
-        try:
-            if os.readlink(path) == namespace:
-                found.append(path.parts[2])
-        except OSError:
-            continue
-    return found
-
-
-def wait_for_end(name: str) -> None:
-    """Wait until the host is gone: its lock is free then."""
-    lock = STATE / name / "lock"
-    if lock.exists():
-        subprocess.run(["flock", "--wait", str(DEADLINE), lock, "true"], check=True)
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_nothing_is_left_when_its_starter_is_signalled(checkout: Path, number: signal.Signals) -> None:
-    starter, name = start(checkout)
+    """Whoever interrupts it does not want to keep it either."""
+    starter, name = start(checkout, "--keep")
     namespace = os.readlink(f"/proc/{hosts()[name]}/ns/pid")
     assert processes_of(namespace)
 
-    starter.send_signal(number)
+    if number is signal.SIGINT:
+        os.killpg(starter.pid, number)  # as a terminal does
+    else:
+        starter.send_signal(number)
     starter.communicate(timeout=DEADLINE)
     wait_for_end(name)
 
-    assert not processes_of(namespace)
-    assert name not in hosts()
     assert (checkout / "deep/precious").read_text() == "still here"
     if number is signal.SIGKILL:  # nobody was left to remove its files: the next start does
         start(checkout, command="true")[0].wait(DEADLINE)
     else:
         assert starter.returncode == 128 + number
-    assert not (STATE / name).exists()
-    assert name not in Path("/proc/self/mountinfo").read_text()
+    nothing_is_left(name, namespace)
 
 
 def test_the_machine_and_the_checkout_stay_as_they_were(checkout: Path) -> None:
@@ -139,21 +129,34 @@ def test_two_at_once_keep_apart_and_answer() -> None:
 def test_a_kept_one_can_be_entered_and_stopped(checkout: Path) -> None:
     starter, name = start(checkout, "--keep", command="true")
     said = starter.communicate(timeout=DEADLINE)[1]
-    assert f"lab.host stop {name}" in said
     namespace = os.readlink(f"/proc/{hosts()[name]}/ns/pid")
-    enter = [sys.executable, "-m", "lab.host", "enter", name, "--", "hostname"]
-    assert subprocess.check_output(enter, cwd=checkout, text=True) == "hypervisor\n"
-    subprocess.run([sys.executable, "-m", "lab.host", "stop", name], cwd=checkout, check=True)
-    assert not processes_of(namespace)
-    assert not (STATE / name).exists()
+    enter, stop = (re.search(rf"^  {verb}: +(.+)$", said, re.MULTILINE) for verb in ("enter", "stop"))
+    assert enter and stop
+    shell = functools.partial(subprocess.run, cwd="/", check=True, capture_output=True, text=True)
+    assert shell(["sh", "-c", f"{enter[1]} -- hostname"]).stdout == "hypervisor\n"
+    shell(["sh", "-c", stop[1]])
+    nothing_is_left(name, namespace)
+
+
+def test_one_that_fails_is_kept_on_demand() -> None:
+    """What went wrong in it is to be looked at."""
+    host = Host(keep=True)
+    with pytest.raises(ValueError), host:
+        raise ValueError
+    assert host.kept
+    namespace = os.readlink(f"/proc/{hosts()[host.name]}/ns/pid")
+    subprocess.run(["sh", "-c", host.command("stop")], cwd="/", check=True)
+    nothing_is_left(host.name, namespace)
 
 
 def test_files_are_not_removed_through_a_mount(tmp_path: Path) -> None:
     """A folder with something mounted in it is refused: a removal would reach what is mounted."""
     (tmp_path / "precious").write_text("still here")
-    state = STATE / "test-refusal"
+    state = tmp_path / "hosts/one"
     (state / "mounted").mkdir(parents=True)
-    program = "import sys; from pathlib import Path; from lab import host; host._remove(Path(sys.argv[1]))"
+    program = """if True:
+        import sys; from pathlib import Path; from lab import host
+        state = Path(sys.argv[1]); host.STATE = state.parent; host._remove(state)"""
     script = 'mount --bind "$1" "$2/mounted" && exec "$3" -c "$4" "$2"'
     argv = ["unshare", "-m", "sh", "-c", script, "sh", str(tmp_path), str(state), sys.executable, program]
     try:
