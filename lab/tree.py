@@ -21,6 +21,7 @@ import hashlib
 import http.server
 import json
 import lzma
+import os
 import re
 import shutil
 import struct
@@ -28,6 +29,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,16 +51,15 @@ MIB = 1 << 20
 SECTOR = 512
 FIRST_SECTOR = 2048
 SERVER_SECONDS = 10
+KEPT_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
 class Tree:
     """The parts, made or found in the cache.
 
-    key, public_key
+    key
         The SSH key that every guest lets in as root.
-    kernel, initrd
-        Of the guest, for a boot without a disk.
     disk
         The guest's bootable disk, raw.
     root
@@ -66,9 +67,6 @@ class Tree:
     """
 
     key: Path
-    public_key: Path
-    kernel: Path
-    initrd: Path
     disk: Path
     root: Path
 
@@ -84,14 +82,21 @@ class Tree:
             made_of = [path.read_bytes() for path in (*sources, key.with_suffix(".pub"))]
             name = f"guest-{_digest(kernel.name.encode(), *made_of)}"
             guest = _cached(name, functools.partial(_guest, kernel, key))
-        return cls(
-            key=key,
-            public_key=key.with_suffix(".pub"),
-            kernel=kernel / "vmlinuz",
-            initrd=guest / "initrd.img",
-            disk=guest / "disk.img",
-            root=guest / "tree",
-        )
+            os.utime(guest)
+            _sweep()
+        return cls(key=key, disk=guest / "disk.img", root=guest / "tree")
+
+
+def _sweep() -> None:
+    """Remove what a killed run left half made, and guests that nobody has asked for in a while.
+
+    A guest just superseded may still be served to somebody.
+    """
+    cache = LAB / "cache"
+    long_ago = time.time() - KEPT_SECONDS
+    stale = [path for path in cache.glob("guest-*") if path.stat().st_mtime < long_ago]
+    for path in [*cache.glob(".new-*"), *stale]:
+        shutil.rmtree(path)
 
 
 def _digest(*parts: bytes) -> str:
@@ -311,6 +316,7 @@ def served(tree: Tree, host: Host) -> Iterator[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # a terminal's interrupt is not for it: its end is that of its input
     )
     try:
         assert server.stdout is not None
@@ -321,7 +327,8 @@ def served(tree: Tree, host: Host) -> Iterator[str]:
     finally:
         assert server.stdin is not None
         server.stdin.close()  # the server ends with its input
-        server.wait(SERVER_SECONDS)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # or with its host
+            server.wait(SERVER_SECONDS)
 
 
 def main() -> int:
