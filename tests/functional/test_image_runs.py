@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from corral.errors import Unavailable
-from corral.image import model, wire
+from corral.image import model, programs, wire
 from corral.image.lock import LOCK, making
 from corral.image.store import Store
 from tests.support import image_files
@@ -28,6 +28,13 @@ import json, sys
 from pathlib import Path
 from tests.support import salt_here
 salt_here.caller(Path(sys.argv[1])).cmd("state.single", "image.present", **json.loads(sys.argv[2]))
+"""
+
+VIRSH = """#!/bin/sh
+case "$*" in
+*list*) echo corral-build-x ;;
+*destroy*) echo "error: Cannot destroy it" >&2; exit 1 ;;
+esac
 """
 
 State = Callable[..., dict[str, Any]]
@@ -205,3 +212,19 @@ def test_remains_of_another_image_are_left_to_its_own_run(
     assert swept.keys() == {f"other.unfinished.{other}", f"other.unfinished.{half}"}
     assert not other.exists()
     assert not half.exists()
+
+
+def test_refusal_about_the_remains_of_another_image_is_told_there(
+    state: State, image: Image, images: Path, place: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = images / "store" / ".making" / "other.abc"
+    other.mkdir(parents=True)
+    (other / "note.json").write_text(json.dumps({"guest": "corral-build-x", "uri": "qemu:///system"}))
+    (tmp_path / "virsh").write_text(VIRSH)
+    (tmp_path / "virsh").chmod(0o755)
+    monkeypatch.setattr(programs, "FOLDERS", f"{tmp_path}:{programs.FOLDERS}")
+    declared = {"source": "file", "path": str(image("a.qcow2", b"x")), **place}
+    assert state("image.present", NAME, **declared)["result"] is True
+    said = "images.other: virsh: error: Cannot destroy it"
+    assert_failed(state("image.absent", "other", **place), said)
+    assert other.exists()

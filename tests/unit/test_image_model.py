@@ -67,7 +67,10 @@ def test_what_decides(other: OzImage) -> None:
         ({"source": ["oz"]}, "images.web.source: a list is not a source of images (oz, url, file)"),
         ({"source": "oz", "tdl": "<template/>"}, "images.web.tdl: a text is not valid"),
         ({"source": {"oz": {"tdl": {"rootpw": "s3cret"}}}}, "images.web.source: a dict is not a source of"),
-        ({"source": "oz", "tdl": {**TDL, "install": "http://me:pw@h/"}}, "images.web.tdl.install: a text is not"),
+        (
+            {"source": "oz", "tdl": {**TDL, "install": "http://me:pw@h/"}},
+            "images.web.tdl.install: a text is not",
+        ),
         ({"source": "oz"}, "images.web.tdl: is required"),
         ({"source": "oz", "tdl": TDL, "name": "b"}, "images.web.name: unknown key"),
         ({"source": "oz", "tdl": TDL, "url": "http://h/"}, "images.web.url: unknown key"),

@@ -117,7 +117,8 @@ class _Graph:
                 if not raw:
                     self.lost[real if path.startswith("/") else path].add(user)
                 return
-            self.seen.add(real)
+            if not raw:  # another guest may take the same device for an overlay
+                self.seen.add(real)
             if backing is None:
                 return
             self.used[backing].add(real)
