@@ -104,7 +104,7 @@ def readout(
     user: str = "root",
     key: str | None = None,
     known_hosts: str | None = None,
-    timeout: float = 60,
+    timeout: int | str = 60,
     concurrency: int = 16,
 ) -> dict[str, Any]:
     """
@@ -131,7 +131,7 @@ def readout(
         File with the guests' host keys, in OpenSSH's format. Default: none, and no check.
 
     timeout
-        Seconds for one guest, from connecting to the command's end. Default: 60.
+        What one guest gets, from connecting to the command's end, for example ``90s``. Default: 60 seconds.
 
     concurrency
         How many guests at a time. Default: 16.
@@ -142,15 +142,15 @@ def readout(
 
         salt '*' guest_pool.readout web 'uname -a' key=/root/.ssh/id_ed25519
     """
-    return over_ssh.readout(
-        name,
-        command,
-        user=user,
-        key=key,
-        known_hosts=known_hosts,
-        timeout=timeout,
-        concurrency=concurrency,
-    )
+    asked = {
+        "command": command,
+        "user": user,
+        "key": key,
+        "known_hosts": known_hosts,
+        "timeout": timeout,
+        "concurrency": concurrency,
+    }
+    return over_ssh.readout(name, model.Readout.declare(asked, at="readout"))
 
 
 def _declaration(arguments: dict[str, Any]) -> dict[str, Any]:

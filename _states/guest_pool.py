@@ -45,11 +45,13 @@ VirtualMachinePool where it has them.
 boot at a time grows while CPUs are idle, goes back to ``start`` when they are not, and is halved when a
 guest fails, is late or memory is short. A guest that does not get ready is told by name, with what can be
 seen of it, after the others went on. When five in a row fail, the rest is not tried. A run that was cut off
-is completed by the next one.
+is completed by the next one. The leases of guests that are off are given back before they start, so that the
+sign ``lease`` is one of this start.
 
 **Growing and shrinking.** New guests get the lowest free indexes. Disks of guests that leave stay, and a
 guest that comes back gets its disk back, unless ``disks: delete`` is declared; then disks in the pool's
-folder that no guest uses go, too.
+folder that no guest uses go, too. A guest whose disk is not there is never given a new one: a mount may
+have failed. What uses a disk and does not go with it, be it a guest or an overlay, keeps it from going.
 
 **Changes** of ``guest`` and ``networks`` are brought to every guest; what one sees only at its next start
 is shown with ``takes: restart``, and nothing is restarted for it. ``image``, ``disk`` and ``names`` are for
@@ -117,7 +119,7 @@ def stopped(name: str, **options: Any) -> dict[str, Any]:
     return converge(
         name,
         __opts__,
-        declare=lambda: model.whole(name, **options),
+        declare=lambda: model.stopped(__opts__["id"], name, options),
         wire=lambda desired: wire.Undeclared(desired, _teller(name)),
         plan=plan.plan_stopped,
     )
@@ -138,13 +140,12 @@ def absent(name: str, **options: Any) -> dict[str, Any]:
         Where the folders of pools are. Default: ``/var/lib/libvirt/images/pools``.
 
     shutdown_timeout
-        What each guest gets to power off before it is cut; default ``60s``. Guests whose disks go are cut
-        at once.
+        What each guest gets to power off before it is cut; default ``60s``.
     """
     return converge(
         name,
         __opts__,
-        declare=lambda: model.whole(name, **options),
+        declare=lambda: model.absent(__opts__["id"], name, options),
         wire=lambda desired: wire.Undeclared(desired, _teller(name)),
         plan=plan.plan_absent,
     )

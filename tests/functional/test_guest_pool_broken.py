@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from corral.dhcp import process
+from corral.dhcp import paths, process
 from corral.pool.lock import locked
 from tests.support.expect import assert_failed
 from tests.support.guest_rig import sh, virsh
-from tests.support.pool_rig import FOLDER, NETWORK, SUBNET, State, base, names, pool, seen
+from tests.support.pool_rig import (
+    FOLDER,
+    NETWORK,
+    SUBNET,
+    State,
+    altered,
+    base,
+    hung,
+    moved,
+    names,
+    pool,
+    seen,
+)
 
 AT = "pools.tpool-bad"
 SOCKET = Path("/run/libvirt/libvirt-sock")
@@ -40,18 +50,23 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ),
     (
         {"networks": [{**NETWORK, "addresses": "10.78.0.10-10.78.0.19"}]},
-        f"{AT}.addresses[0].address: 10.78.0.10 lies outside 10.77.0.0/24",
+        f"{AT}.networks[0].addresses[0].address: 10.78.0.10 lies outside 10.77.0.0/24",
     ),
     (
         {"networks": [{**NETWORK, "addresses": "10.77.0.1-10.77.0.9"}]},
-        f"{AT}.addresses[0].address: 10.77.0.1 is",
+        f"{AT}.networks[0].addresses[0].address: 10.77.0.1 is",
     ),
     ({"image": "tpool-nosuch"}, f"{AT}.image: there is no image tpool-nosuch on this host."),
     (
         {"disk": {"directory": str(FOLDER), "size": "1K"}},
         f"{AT}.disk.size: 1K is less than the 1048576 bytes of image tpool-boot.",
     ),
-    ({"guest": {"type": "qemu"}}, f"{AT}.guests.tpool-bad-000.memory: is required"),
+    ({"guest": {"type": "qemu"}}, f"{AT}.guest.memory: is required to create a guest"),
+    (
+        {"disk": {"directory": "/proc"}},
+        f"{AT}.disk.directory: /proc cannot be written to.",
+    ),
+    ({"disk": {"directory": "/etc/passwd"}}, f"{AT}.disk.directory: /etc/passwd is not a folder."),
     (
         {"guest": {"memory": "32M", "console_log": "/nowhere/{guest}.log"}},
         f"{AT}.guest.console_log: there is no folder /nowhere.",
@@ -70,7 +85,7 @@ def test_a_preview_says_what_is_still_missing(state: State, pools: None) -> None
     """Other states of the same highstate may make it, so that a preview is no failure."""
     declared = pool(image="tpool-nosuch", networks=[{"bridge": "brt-nosuch", "subnet": "nosuch"}])
     answer = state("guest_pool.running", "tpool-bad", test=True, **declared)
-    assert (answer["result"], len(answer["changes"])) == (None, 2)
+    assert (answer["result"], len(answer["changes"])) == (None, 4)
     for missing in ("image tpool-nosuch", "bridge brt-nosuch", "DHCP subnet nosuch"):
         assert f"there is no {missing} on this host" in answer["comment"]
 
@@ -89,18 +104,9 @@ def test_a_guest_of_somebody_else_with_a_name_of_ours(state: State, pools: None)
 def test_addresses_of_another_pool(state: State, pools: None) -> None:
     assert state("guest_pool.running", "tpool-one", **pool(replicas=1))["result"] is True
     before = seen()
-    sentence = "pools.tpool-two.addresses[0].address: 10.77.0.10 is already reserved for"
+    sentence = "pools.tpool-two.networks[0].addresses[0].address: 10.77.0.10 is already reserved for"
     assert_failed(state("guest_pool.running", "tpool-two", **pool()), sentence)
     assert seen() == before
-
-
-@contextmanager
-def moved(path: Path) -> Iterator[None]:
-    path.rename(path.with_suffix(".away"))
-    try:
-        yield
-    finally:
-        path.with_suffix(".away").rename(path)
 
 
 def test_the_base_image_is_gone_while_disks_need_it(state: State, pools: None) -> None:
@@ -120,35 +126,6 @@ def test_the_base_image_is_gone_while_disks_need_it(state: State, pools: None) -
     assert base().exists()
 
 
-def test_a_disk_is_gone_under_a_running_guest(state: State, pools: None) -> None:
-    assert state("guest_pool.running", "tpool-disk", **pool())["result"] is True
-    disk = FOLDER / "tpool-disk" / "tpool-disk-001.qcow2"
-    with moved(disk):
-        before = seen()
-        assert_failed(
-            state("guest_pool.running", "tpool-disk", **pool()),
-            f"pools.tpool-disk.guests.tpool-disk-001: it is running, but its disk {disk} does not exist;",
-        )
-        assert seen() == before
-
-
-def test_a_disk_that_is_the_base_of_another_is_not_removed(state: State, pools: None) -> None:
-    assert state("guest_pool.running", "tpool-keep", **pool())["result"] is True
-    disk = FOLDER / "tpool-keep" / "tpool-keep-001.qcow2"
-    top = FOLDER / "top.qcow2"
-    sh("qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", str(disk), "-F", "qcow2", str(top), "1M")
-    before = seen()
-    for function, arguments in (
-        ("running", pool(replicas=1, scale_in={"disks": "delete"})),
-        ("absent", {"disks": "delete", "directory": str(FOLDER)}),
-    ):
-        assert_failed(
-            state(f"guest_pool.{function}", "tpool-keep", **arguments),
-            f"pools.tpool-keep.disks: {disk} is the base of {top} and is not removed.",
-        )
-    assert seen() == before
-
-
 def test_libvirtd_is_down(state: State, pools: None) -> None:
     calls: list[tuple[str, dict[str, Any]]] = [("running", pool()), ("stopped", {}), ("absent", {})]
     with moved(SOCKET):
@@ -164,7 +141,7 @@ def test_before_the_installation_a_preview_shows_everything(state: State, pools:
     with moved(SOCKET), moved(Path("/usr/sbin/libvirtd")), moved(Path("/usr/bin/qemu-img")):
         answer = state("guest_pool.running", "tpool-new", test=True, **pool())
         assert answer["result"] is None
-        assert len(answer["changes"]) == 2
+        assert len(answer["changes"]) == 4
         assert "empty host: libvirt is not installed on this host" in answer["comment"]
         assert "qemu-img is not installed" in answer["comment"]
         assert_failed(state("guest_pool.running", "tpool-new", **pool()), "libvirt is not installed")
@@ -207,10 +184,74 @@ def test_a_start_that_libvirt_refuses_is_told_and_the_others_run(state: State, p
     answer = state("guest_pool.running", "tpool-part", **pool(replicas=3))
     assert answer["result"] is False
     assert (
-        "1 guest is not ready, of 2 to be started: tpool-part-001: tpool-part-001 could not be"
+        "1 guest is not ready, of 2 to be started: tpool-part-001: could not be started: "
         in (answer["comment"])
     )
+    at = "tpool-part.guests.tpool-part"
+    assert set(answer["changes"]) == {f"{at}-001", f"{at}-002", f"{at}-002.state"}
     assert virsh("domstate", "tpool-part-002").strip() == "running"
+
+
+def test_a_port_is_no_bridge(state: State, pools: None) -> None:
+    before = seen()
+    sh("ip", "link", "add", "tpool-master", "type", "bridge")
+    sh("ip", "link", "add", "tpool-port", "master", "tpool-master", "type", "dummy")
+    try:
+        answer = state(
+            "guest_pool.running", "tpool-bad", **pool(networks=[{**NETWORK, "bridge": "tpool-port"}])
+        )
+    finally:
+        sh("ip", "link", "delete", "tpool-port")
+        sh("ip", "link", "delete", "tpool-master")
+    assert_failed(answer, f"{AT}.networks[0].bridge: tpool-port is a port of tpool-master, not a bridge.")
+    assert seen() == before
+
+
+def test_a_mark_that_somebody_damaged(state: State, pools: None) -> None:
+    assert state("guest_pool.running", "tpool-mark", **pool())["result"] is True
+    altered("tpool-mark-001", 'index="1"', 'index="a"')
+    before = seen()
+    for function, arguments in (("running", pool()), ("stopped", {}), ("absent", {})):
+        assert_failed(
+            state(f"guest_pool.{function}", "tpool-mark", **arguments),
+            "pools.tpool-mark.guests.tpool-mark-001: the mark in its metadata is damaged: corral.index: ",
+        )
+    assert seen() == before
+
+
+def test_a_guest_that_another_minion_made(state: State, pools: None) -> None:
+    assert state("guest_pool.running", "tpool-moved", **pool())["result"] is True
+    altered("tpool-moved-001", 'id="hypervisor"', 'id="hv2"')
+    before = seen()
+    for function, arguments in (("running", pool(replicas=1)), ("stopped", {}), ("absent", {})):
+        assert_failed(
+            state(f"guest_pool.{function}", "tpool-moved", **arguments),
+            "pools.tpool-moved.guests.tpool-moved-001: it was made by hv2; ",
+        )
+    assert state("guest_pool.running", "tpool-moved", **pool())["changes"] == {}
+    assert seen() == before
+
+
+def test_libvirtd_hangs(state: State, pools: None) -> None:
+    assert state("guest_pool.running", "tpool-hung", **pool(replicas=1))["result"] is True
+    before = seen()
+    with hung():
+        for function, arguments in (("running", pool()), ("absent", {})):
+            answer = state(f"guest_pool.{function}", "tpool-hung", **arguments)
+            assert_failed(answer, "libvirt (qemu:///system) did not answer within 10 s.")
+    assert seen() == before
+
+
+def test_the_state_of_the_dhcp_server_cannot_be_read(state: State, pools: None) -> None:
+    odd = paths.hosts(SUBNET) / "tpool-odd"
+    before = seen()
+    odd.mkdir(parents=True)
+    try:
+        answer = state("guest_pool.running", "tpool-bad", **pool())
+    finally:
+        odd.rmdir()
+    assert_failed(answer, f"{odd} cannot be read: Is a directory.")
+    assert seen() == before
 
 
 def test_paused(state: State, pools: None) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-import subprocess
+import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,22 +152,50 @@ def take_lease(mac: str) -> None:
 @contextlib.contextmanager
 def leasing(macs: dict[str, str]) -> Iterator[None]:
     """Take the leases of some guests, each as soon as it runs."""
-    over = threading.Event()
 
-    def lease() -> None:
+    def lease(over: threading.Event) -> None:
         left = dict(macs)
-        while left and not over.is_set():
+        while left and not over.wait(0.1):
             for name in left.keys() & set(running()):
                 take_lease(left.pop(name))
-            over.wait(0.1)
 
-    thread = threading.Thread(target=lease)
-    thread.start()
+    with during(lease):
+        yield
+
+
+@contextlib.contextmanager
+def during(act: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Do something in a thread, which is told when it is over; what goes wrong there is raised here."""
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as worker:
+        done = worker.submit(act, over)
+        try:
+            yield
+        finally:
+            over.set()
+        done.result()
+
+
+@contextlib.contextmanager
+def moved(path: Path) -> Iterator[None]:
+    """Have a file or a folder away."""
+    path.rename(path.with_suffix(".away"))
     try:
         yield
     finally:
-        over.set()
-        thread.join()
+        path.with_suffix(".away").rename(path)
+
+
+@contextlib.contextmanager
+def hung() -> Iterator[None]:
+    """Have libvirtd answer nothing, as a daemon that is stopped does."""
+    pid = int(Path("/run/libvirtd.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        virsh("uri")
 
 
 def backing(path: Path) -> str:
@@ -176,7 +206,3 @@ def base() -> Path:
     found = Store().find(IMAGE)
     assert found is not None
     return Path(found.path)
-
-
-def spawn(*argv: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -23,19 +23,23 @@ def desired(data: Mapping[str, Any], minion: str = MINION) -> Desired:
 
 
 def current(data: Mapping[str, Any]) -> Current:
-    """Return a host from ``{guests: {name: fields}, disks: {path: base}, lost, reservations, ready, taken}``.
+    """Return a host from ``{guests: {name: fields}, disks: {path: base}, …}``, with the words of ``Current``.
 
-    A guest's disks are there unless it says ``gone: true``; what runs is ready unless ``ready`` is given.
+    A guest's disks are there unless it says ``gone: true``; what runs is ready unless ``ready`` is given;
+    what guests use is known from their disks, beside what is given as ``used``.
     """
     found = {name: dict(fields) for name, fields in (data.get("guests") or {}).items()}
     disks = dict(data.get("disks") or {})
     for fields in found.values():
         for disk in fields.get("disks", ()) if not fields.pop("gone", False) else ():
             disks.setdefault(disk["path"], BASE)
+    used = {disk["path"] for fields in found.values() for disk in fields.get("disks", ())}
     running = {name for name, fields in found.items() if fields["state"] == "running"}
     return Current(
         guests.host(found),
         disks=disks,
+        below={path: tuple(images) for path, images in (data.get("below") or {}).items()},
+        used=frozenset(disks.keys() & {*used, *(data.get("used") or ())}),
         lost=frozenset(data.get("lost") or ()),
         reservations={
             subnet: tuple(Reservation.declare(one) for one in theirs)
@@ -97,20 +101,18 @@ def _apply(data: dict[str, Any], step: Change) -> None:
 
 
 def _create(data: dict[str, Any], name: str, new: dict[str, Any]) -> None:
-    data["guests"][name] = new
+    data["guests"][name] = {"state": "stopped", **new}
+    new = data["guests"][name]
     _reserve(data, new, new.pop("reservations", ()))
     if new.pop("disk", None) != "kept":
         del new["image"]
         data["disks"][new["disks"][0]["path"]] = BASE
     new["gone"] = True
-    data["ready"] = [*data["ready"], name]
 
 
 def _update(data: dict[str, Any], name: str, rest: list[str], new: Any) -> None:
     guest = data["guests"][name]
-    if rest == ["disk"]:
-        data["disks"][guest["disks"][0]["path"]] = BASE
-    elif rest == ["reservations"]:
+    if rest == ["reservations"]:
         _reserve(data, guest, new or ())
     elif rest in (["state"], ["ready"]):
         guest["state"] = "running"

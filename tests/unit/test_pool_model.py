@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from corral.errors import Invalid
-from corral.pool.model import declare, whole
+from corral.pool.model import Readout, absent, declare, stopped
 
 POOL: dict[str, Any] = {
     "replicas": 3,
@@ -94,6 +94,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"boot": {"ready": "none", "width": {"max": 0}}},
         "boot.width.max: 0 is not a number of guests at a time (1–1000)",
     ),
+    ({"boot": {"ready": "none", "timeout": 0}}, "boot.timeout: 0 is no time to wait for (1 s or more)"),
+    (
+        {"guest": {"memory": "64M", "console_log": "/var/log/libvirt/qemu/{guest}.log"}},
+        "guest.console_log: /var/log/libvirt/qemu/{guest}.log is where libvirt writes QEMU's own log",
+    ),
     ({"scale_in": {"policy": "random"}}, "scale_in.policy: "),
     ({"disk": {"directory": "images"}}, "disk.directory: 'images' is not an absolute path"),
 ]
@@ -117,7 +122,9 @@ def test_names_that_no_pool_may_have(name: Any) -> None:
     with pytest.raises(Invalid, match=rf"^pools\.{name}: "):
         declare("hv1", name, POOL)
     with pytest.raises(Invalid, match=rf"^pools\.{name}: "):
-        whole(name)
+        stopped("hv1", name, {})
+    with pytest.raises(Invalid, match=rf"^pools\.{name}: "):
+        absent("hv1", name, {})
 
 
 def test_several_faults_are_told_at_once() -> None:
@@ -132,4 +139,20 @@ def test_only_what_was_mentioned_is_a_part_of_the_guests() -> None:
 
 def test_disks_that_are_neither_kept_nor_deleted() -> None:
     with pytest.raises(Invalid, match=r"^pools\.web\.disks: "):
-        whole("web", disks="wipe")
+        absent("hv1", "web", {"disks": "wipe"})
+
+
+@pytest.mark.parametrize("key", ["disks", "directory"])
+def test_what_is_only_stopped_keeps_its_disks(key: str) -> None:
+    with pytest.raises(Invalid, match=rf"^pools\.web\.{key}: unknown key$"):
+        stopped("hv1", "web", {key: "/srv"})
+
+
+def test_how_a_command_is_run() -> None:
+    asked = Readout.declare({"command": "uptime", "timeout": "2m"}, at="readout")
+    assert (asked.timeout, asked.concurrency, asked.user) == (120, 16, "root")
+    wrong = {"command": "uptime", "timeout": "soon", "concurrency": 0, "key": "id_ed25519"}
+    with pytest.raises(Invalid) as raised:
+        Readout.declare(wrong, at="readout")
+    for path in ("readout.timeout: 'soon' is not a duration", "readout.concurrency: ", "readout.key: "):
+        assert path in str(raised.value)

@@ -50,7 +50,7 @@ class Headroom:
     memory
         Memory that can be had without swapping, in bytes.
     tight
-        Whether work stalls for memory or disk.
+        Whether work stalls for memory.
     """
 
     idle: float | None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 from corral.errors import Refused, Unavailable
@@ -14,7 +16,8 @@ from corral.image.programs import run
 from corral.image.store import Base
 from corral.qcow2 import backing_path, header_of
 
-PART = ".part"  # the end of a name that is given up when the disk is whole
+PART = re.compile(r"\..+\.\d+\.part")  # a name that is given up when the disk is whole
+MODE = 0o711  # of the folders: QEMU, which is not root, passes through
 THREADS = 4  # more of them make no more disks a second; qemu-img is waited for, not computed with
 
 
@@ -49,6 +52,24 @@ def _base(path: str) -> str | None:
     return backing_path(path, header.backing) or ""
 
 
+def below(directory: str, disks: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """Return the overlays in a folder that lie below others, by the other's path, the uppermost first.
+
+    disks
+        The image below each disk, by the disk's path.
+
+    An external snapshot leaves the disk as it was below a new one.
+    """
+    inside = f"{os.path.realpath(directory)}/"
+    chains: dict[str, tuple[str, ...]] = {}
+    for path, lower in disks.items():
+        chain = [lower]
+        while chain[-1].startswith(inside) and chain[-1] not in chain[:-1]:
+            chain.append(_base(chain[-1]) or "")
+        chains[path] = tuple(image for image, base in pairwise(chain) if base)
+    return {path: chain for path, chain in chains.items() if chain}
+
+
 def make(base: Base, size: int, paths: Sequence[str]) -> None:
     """Make an empty overlay at each path; none is there before it is whole.
 
@@ -57,42 +78,62 @@ def make(base: Base, size: int, paths: Sequence[str]) -> None:
     size
         What the guests see, in bytes.
 
-    Raises ``Refused`` with the text of qemu-img.
+    Raises ``Refused`` when there is something at a path already, or with the text of qemu-img.
     """
-    if not paths:
-        return
-    for folder in {os.path.dirname(path) for path in paths}:
-        os.makedirs(folder, mode=0o711, exist_ok=True)
-        _sweep(folder)
+    directories = sorted({os.path.dirname(path) for path in paths})
+    for directory in directories:
+        folder(directory)
     with ThreadPoolExecutor(THREADS) as workers:
         list(workers.map(lambda path: _make(base, size, path), paths))
-    for folder in {os.path.dirname(path) for path in paths}:
-        fsync(Path(folder))
+    for directory in directories:
+        with _refusing(f"{directory} could not be written"):
+            fsync(Path(directory))
+
+
+def folder(directory: str) -> None:
+    """Make a folder and those above it, open for QEMU to pass through whatever the umask."""
+    with _refusing(f"{directory} could not be made"):
+        for path in (*reversed(Path(directory).parents), Path(directory)):
+            if not path.is_dir():
+                path.mkdir(exist_ok=True)
+                path.chmod(MODE)
 
 
 def _make(base: Base, size: int, path: str) -> None:
-    folder, name = os.path.split(path)
-    part = f"{folder}/.{name}.{os.getpid()}{PART}"
+    directory, name = os.path.split(path)
+    part = f"{directory}/.{name}.{os.getpid()}.part"
     # -u: the base need not be opened, since format and size are known
     backing = ("-u", "-F", base.format, "-b", base.path)
-    run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, part, str(size)], seconds=60)
-    fsync(Path(part))
-    os.rename(part, path)
+    with _refusing(f"{path} could not be made"):
+        try:
+            run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, part, str(size)], seconds=60)
+            fsync(Path(part))
+            os.link(part, path)  # unlike a rename, it leaves alone what is there
+        finally:
+            Path(part).unlink(missing_ok=True)
 
 
-def _sweep(folder: str) -> None:
+def sweep(directory: str) -> None:
     """Remove what a killed run left; nobody else works here, since a pool is worked on under its lock."""
-    for entry in os.scandir(folder):
-        if entry.name.startswith(".") and entry.name.endswith(PART):
-            os.unlink(entry.path)
+    with _refusing(f"{directory} could not be cleaned up"), contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(directory):
+            if PART.fullmatch(entry.name):
+                os.unlink(entry.path)
 
 
 def remove(paths: Iterable[str], directory: str) -> None:
     """Remove disks, and the pool's folder when nothing is left in it."""
     for path in paths:
-        try:
+        with _refusing(f"{path} could not be removed"):
             Path(path).unlink(missing_ok=True)
-        except OSError as error:
-            raise Refused(f"{path} could not be removed: {error.strerror}.") from None
     with contextlib.suppress(OSError):
         os.rmdir(directory)
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Say what the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise Refused(f"{what}: {error.strerror}.") from None

@@ -10,9 +10,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from corral.dhcp.model import HostLabel, Reservation
-from corral.errors import Refused
+from corral.errors import Invalid, Refused
 from corral.guest.host import Found, Host
-from corral.guest.model import Guest
+from corral.guest.model import Guest, Mark
 from corral.kinds import range_ends
 from corral.pool.identity import Identity, address, assign
 from corral.pool.model import Desired
@@ -42,12 +42,21 @@ class Layout:
 
 
 def members(host: Host, pool: str) -> dict[int, Found]:
-    """Return the guests of a pool by index; raises ``Refused`` when two claim one index."""
+    """Return the guests of a pool by index.
+
+    Raises ``Refused`` when two claim one index, or when a mark is damaged.
+    """
     found: dict[int, Found] = {}
     for guest in host.guests.values():
         mark = guest.mark or {}
         if mark.get("pool") != pool or "index" not in mark:
             continue
+        try:
+            Mark.declare(mark, at="corral")
+        except Invalid as wrong:
+            raise Refused(
+                f"pools.{pool}.guests.{guest.name}: the mark in its metadata is damaged: {wrong}."
+            ) from None
         twin = found.setdefault(mark["index"], guest)
         if twin is not guest:
             raise Refused(

@@ -22,9 +22,10 @@ def locked(pool: str) -> Iterator[None]:
     except OSError as error:
         raise Unavailable(f"{FOLDER} could not be used: {error.strerror}.") from None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Refused(f"pools.{pool}: another run is at work on this pool.") from None
         yield
-    except BlockingIOError:
-        raise Refused(f"pools.{pool}: another run is at work on this pool.") from None
     finally:
         os.close(descriptor)

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
 from corral.errors import Invalid
-from corral.guest.model import SHUTDOWN_SECONDS, Hardware, Nic
+from corral.guest.model import QEMU_LOG, SHUTDOWN_SECONDS, Hardware, Nic
 from corral.kinds import (
     AbsolutePath,
     AddressRange,
@@ -21,6 +21,7 @@ from corral.kinds import (
     Number,
     Seconds,
     Size,
+    Text,
     Vlan,
     range_ends,
 )
@@ -47,7 +48,14 @@ def _between(low: int, high: int, what: str) -> Callable[[int], int]:
     return check
 
 
+def _some_time(value: int) -> int:
+    if value < 1:
+        raise ValueError(f"{value} is no time to wait for (1 s or more)")
+    return value
+
+
 Ready = Annotated[str, BeforeValidator(_ready)]
+Patience = Annotated[Seconds, AfterValidator(_some_time)]
 Template = Annotated[str, BeforeValidator(check_template)]
 Replicas = Annotated[Number, AfterValidator(_between(0, MOST, "a number of guests"))]
 Width = Annotated[Number, AfterValidator(_between(1, MOST, "a number of guests at a time"))]
@@ -131,7 +139,7 @@ class Boot(Model):
     """
 
     ready: Ready = "lease"
-    timeout: Seconds = 300
+    timeout: Patience = 300
     width: BootWidth = BootWidth()
 
 
@@ -149,6 +157,17 @@ class ScaleIn(Model):
     policy: Policy = "highest_index"
     disks: Keep = "keep"
     shutdown_timeout: Seconds = SHUTDOWN_SECONDS
+
+
+class Readout(Model):
+    """How a command is run on every guest; what the fields mean, ``guest_pool.readout`` tells."""
+
+    command: Text
+    user: Text = "root"
+    key: AbsolutePath | None = None
+    known_hosts: AbsolutePath | None = None
+    timeout: Patience = 60
+    concurrency: Annotated[Number, Field(ge=1)] = 16
 
 
 class Pool(Model):
@@ -204,6 +223,8 @@ class Desired:
 class Whole:
     """A pool as a whole, of which nothing but its name is known: for ``stopped`` and ``absent``.
 
+    minion
+        Id of the minion; guests that another one made are left alone.
     name
         Name of the pool.
     timeout
@@ -214,6 +235,7 @@ class Whole:
         Whether the disks stay (``keep``) or go (``delete``).
     """
 
+    minion: str
     name: str
     timeout: int = SHUTDOWN_SECONDS
     parent: str = DIRECTORY
@@ -239,14 +261,27 @@ def declare(minion: str, name: Any, data: dict[str, Any]) -> Desired:
     return desired
 
 
-def whole(name: Any, **data: Any) -> Whole:
-    """Build what ``stopped`` and ``absent`` declare; raises ``Invalid`` as ``declare`` does."""
-    given = _WholeData.declare(data, at=f"pools.{name}")
-    return Whole(_pool_name(name), given.shutdown_timeout, given.directory, given.disks)
+def stopped(minion: str, name: Any, data: dict[str, Any]) -> Whole:
+    """Build what ``guest_pool.stopped`` declares; raises ``Invalid`` as ``declare`` does."""
+    given = _Stop.declare(data, at=f"pools.{name}")
+    return Whole(minion, _pool_name(name), given.shutdown_timeout)
 
 
-class _WholeData(Model):
+def absent(minion: str, name: Any, data: dict[str, Any]) -> Whole:
+    """Build what ``guest_pool.absent`` declares; raises ``Invalid`` as ``declare`` does."""
+    given = _Removal.declare(data, at=f"pools.{name}")
+    return Whole(minion, _pool_name(name), given.shutdown_timeout, given.directory, given.disks)
+
+
+class _Stop(Model):
+    """How a pool is stopped."""
+
     shutdown_timeout: Seconds = SHUTDOWN_SECONDS
+
+
+class _Removal(_Stop):
+    """How a pool is taken away."""
+
     directory: AbsolutePath = DIRECTORY
     disks: Keep = "keep"
 
@@ -262,6 +297,8 @@ def _pool_name(name: Any) -> str:
 
 def _logs(desired: Desired) -> Iterator[str]:
     log = desired.pool.guest.console_log
+    if log == QEMU_LOG.format("{guest}"):
+        yield f"guest.console_log: {log} is where libvirt writes QEMU's own log"
     if log and "{guest}" not in log and desired.pool.replicas > 1:
         yield f"guest.console_log: {log} is one file for all; write {{guest}} where a guest's name is to be"
 

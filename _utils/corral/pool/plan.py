@@ -7,14 +7,14 @@ then what others left behind, then each guest that stays or comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.dhcp.model import Reservation
-from corral.errors import Refused
+from corral.errors import Invalid, Refused
 from corral.guest.host import Found, Host
 from corral.guest.model import Guest
 from corral.guest.plan import definition
@@ -22,7 +22,7 @@ from corral.pool.layout import Layout, Reserved, disks_of, lay_out, members
 from corral.pool.model import Desired, Whole
 
 OFF = ("stopped", "crashed")
-OF_POOL = ("disk", "reservations", "state", "ready")  # parts of a guest that its definition has not
+OF_POOL = ("reservations", "state", "ready")  # parts of a guest that its definition has not
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,10 @@ class Current:
         Every guest of the host.
     disks
         The base image of each disk in the pool's folder and of its guests, by path; ``""`` for one without.
+    below
+        The overlays in the pool's folder that lie below a disk, by its path; external snapshots leave them.
+    used
+        Those of the disks that a guest of the host uses, be it by another path or below a disk of the pool.
     lost
         The base images among those that do not exist.
     reservations
@@ -45,6 +49,8 @@ class Current:
 
     host: Host
     disks: Mapping[str, str] = field(default_factory=dict)
+    below: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    used: frozenset[str] = frozenset()
     lost: frozenset[str] = frozenset()
     reservations: Mapping[str, tuple[Reservation, ...]] = field(default_factory=dict)
     ready: frozenset[str] = frozenset()
@@ -55,12 +61,14 @@ def plan(current: Current, desired: Desired) -> Todo:
     """Return the changes that bring a pool to its declaration; none while it is paused.
 
     Raises ``Refused`` for what must not be touched: a guest of somebody else that has the name of one of
-    ours, a running guest whose disk is gone, a disk whose base image is gone.
+    ours or is to leave, a guest whose disk cannot be seen, a disk whose base image is gone.
     """
     if desired.pool.paused:
         return ()
     layout = lay_out(current.host, current.taken, desired)
+    _check_makers(desired, layout.leaving)
     _check_disks(current, desired, layout)
+    _check_memory(current, desired, layout)
     delete = desired.pool.scale_in.disks == "delete"
     todo = [*_leaving(desired.name, current, layout, delete), *_left_behind(current, desired, layout, delete)]
     for index in layout.guests:
@@ -69,24 +77,33 @@ def plan(current: Current, desired: Desired) -> Todo:
 
 
 def plan_stopped(current: Current, desired: Whole) -> Todo:
-    """Return the changes that stop every guest of a pool."""
+    """Return the changes that stop every guest of a pool.
+
+    Raises ``Refused`` for a guest that another minion made.
+    """
+    there = members(current.host, desired.name).values()
+    on = [guest for guest in there if guest.state not in OFF]
+    _check_makers(desired, on)
     return tuple(
-        Change((desired.name, "guests", guest.name, "state"), guest.state, "stopped")
-        for guest in members(current.host, desired.name).values()
-        if guest.state not in OFF
+        Change((desired.name, "guests", guest.name, "state"), guest.state, "stopped") for guest in on
     )
 
 
 def plan_absent(current: Current, desired: Whole) -> Todo:
-    """Return the changes that remove a pool: its guests, its reservations and, if so declared, its disks."""
+    """Return the changes that remove a pool: its guests, its reservations and, if so declared, its disks.
+
+    Raises ``Refused`` for a guest that another minion made.
+    """
     layout = Layout(leaving=tuple(members(current.host, desired.name).values()))
+    _check_makers(desired, layout.leaving)
     delete = desired.disks == "delete"
     return (*_leaving(desired.name, current, layout, delete), *_left_behind(current, desired, layout, delete))
 
 
-def doomed(found: Found, disks: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the disks that go with a guest when disks go: the overlays among its disks."""
-    return tuple(path for path in disks_of(found) if disks.get(path))
+def doomed(found: Found, current: Current) -> tuple[str, ...]:
+    """Return the disks that go with a guest when disks go: the overlays among its disks, and those below."""
+    overlays = [path for path in disks_of(found) if current.disks.get(path)]
+    return tuple(image for path in overlays for image in (path, *current.below.get(path, ())))
 
 
 def created(todo: Todo) -> set[str]:
@@ -111,7 +128,7 @@ def redefined(todo: Todo) -> set[str]:
 
 def _leaving(pool: str, current: Current, layout: Layout, delete: bool) -> Iterator[Change]:
     for guest in layout.leaving:
-        going = list(doomed(guest, current.disks)) if delete else []
+        going = list(doomed(guest, current)) if delete else []
         old: dict[str, Any] = {"uuid": guest.uuid, "state": guest.state}
         if going:
             old["disks"] = going
@@ -123,10 +140,9 @@ def _left_behind(
 ) -> Iterator[Change]:
     """Yield what a broken-off run or an earlier declaration left: reservations, and disks if they may go."""
     wanted = set(layout.disks.values())
-    used = {path for guest in current.host.guests.values() for path in disks_of(guest)}
     for path, base in current.disks.items():
         ours = base and path.startswith(f"{desired.directory}/")
-        if delete and ours and path not in wanted | used:
+        if delete and ours and path not in wanted | current.used:
             yield Change((desired.name, "disks", path), "kept", None, "data loss")
     gone = {mac for guest in layout.leaving for mac in guest.macs}
     told = {mac for guest in layout.guests.values() for mac in _macs(guest)}
@@ -147,9 +163,8 @@ def _guest(current: Current, desired: Desired, layout: Layout, index: int) -> It
     )
     if found is None:
         yield _coming(defined[0], desired, wanted, disk in current.disks)
+        yield Change((*at, "state"), None, "running")
         return
-    if disk not in current.disks:
-        yield Change((*at, "disk"), None, f"new, of image {desired.pool.image}")
     reserved = [_shown(one) for one in _reserved(current, guest)]
     if reserved != wanted:
         yield Change((*at, "reservations"), reserved or None, wanted or None)
@@ -162,7 +177,7 @@ def _guest(current: Current, desired: Desired, layout: Layout, index: int) -> It
 
 def _coming(made: Change, desired: Desired, reserved: list[dict[str, Any]], kept: bool) -> Change:
     """Return the creation of a guest: its definition, and what the pool adds to it."""
-    shown = {**made.new, "state": "running"}
+    shown = dict(made.new)
     if kept:
         shown["disk"] = "kept"
     else:
@@ -184,11 +199,29 @@ def _check_disks(current: Current, desired: Desired, layout: Layout) -> None:
         )
     for index, disk in layout.disks.items():
         found = current.host.guests.get(layout.guests[index].name)
-        if found and disk not in current.disks and found.state not in OFF:
+        if found and disk not in current.disks:
             raise Refused(
-                f"{desired.at}.guests.{found.name}: it is {found.state}, but its disk {disk} does not exist;"
-                " stop the guest to have a new one made."
+                f"{desired.at}.guests.{found.name}: it is {found.state}, and its disk {disk} does not exist;"
+                " mount or restore it, or take the guest away (guest.absent) to have a new one made."
             )
+
+
+def _check_makers(desired: Desired | Whole, guests: Iterable[Found]) -> None:
+    """Refuse to stop or take away a guest that came from another minion: that one may declare it, too."""
+    for guest in guests:
+        maker = (guest.mark or {})["id"]
+        if maker != desired.minion:
+            raise Refused(
+                f"{desired.at}.guests.{guest.name}: it was made by {maker}; take its mark out of its metadata"
+                " or migrate it back."
+            )
+
+
+def _check_memory(current: Current, desired: Desired, layout: Layout) -> None:
+    """Raise ``Invalid`` when a guest is to be made and nobody said how much memory it has."""
+    new = [guest for guest in layout.guests.values() if guest.name not in current.host.guests]
+    if new and "memory" not in desired.pool.guest.model_fields_set:
+        raise Invalid(f"{desired.at}.guest.memory: is required to create a guest")
 
 
 def _reserved(current: Current, guest: Guest) -> list[Reserved]:

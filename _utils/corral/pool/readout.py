@@ -9,48 +9,29 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from corral.errors import Invalid, NotInstalled
+from corral.pool.model import Readout
 from corral.pool.show import show
 
 Answers = dict[str, dict[str, Any]]
 
 
-def readout(
-    pool: str,
-    command: str,
-    *,
-    user: str = "root",
-    key: str | None = None,
-    known_hosts: str | None = None,
-    timeout: float = 60,
-    concurrency: int = 16,
-) -> Answers:
+def readout(pool: str, asked: Readout) -> Answers:
     """Return what a command said on every guest of a pool, by name.
-
-    user, key
-        Who to log in as, and the file of the private key; default: the keys of the user Salt runs as.
-    known_hosts
-        File with the guests' host keys. Default: any host key is taken.
-    timeout
-        Seconds for one guest, from connecting to the command's end.
-    concurrency
-        How many guests at a time.
 
     Raises ``NotInstalled`` without asyncssh.
     """
-    if timeout <= 0 or concurrency < 1:
-        raise Invalid("readout: timeout and concurrency must be more than 0")
-    if key and not os.path.isfile(key):
-        raise Invalid(f"readout: there is no key file {key}")
+    if asked.key and not os.path.isfile(asked.key):
+        raise Invalid(f"readout.key: there is no key file {asked.key}")
     ssh = _library()
     options = {
-        "username": user,
-        "client_keys": [key] if key else (),
-        "known_hosts": known_hosts,
+        "username": asked.user,
+        "client_keys": [asked.key] if asked.key else (),
+        "known_hosts": asked.known_hosts,
         "agent_path": None,
         "config": None,
     }
     guests = show(pool)["guests"]
-    answers = _everywhere(ssh, guests, command, options, timeout, concurrency)
+    answers = _everywhere(ssh, guests, asked.command, options, asked.timeout, asked.concurrency)
     # Salt may have an event loop in this thread; asyncio takes no second one there.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, answers).result()

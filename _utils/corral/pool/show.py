@@ -52,13 +52,14 @@ def _whereabouts(macs: tuple[str, ...], addresses: Mapping[str, str]) -> dict[st
 
 
 def known_addresses() -> dict[str, str]:
-    """Return the addresses by MAC address that this host's DHCP servers have leased or reserved."""
-    known: dict[str, str] = {}
+    """Return the addresses by MAC address that this host's DHCP servers have leased or, else, reserved."""
+    reserved: dict[str, str] = {}
+    there: dict[str, str] = {}
     for subnet in dhcp.subnets():
-        known.update(leased(dhcp.leases(subnet)))
+        there.update(leased(dhcp.leases(subnet)))
         for reservations in dhcp.all_reservations(subnet).values():
-            known.update((one.mac, one.address) for one in reservations)
-    return known
+            reserved.update((one.mac, one.address) for one in reservations)
+    return {**reserved, **there}  # a guest keeps the lease that it has, whatever is reserved since
 
 
 def planned(desired: Desired) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Protocol
 
 from corral.dhcp import wire as dhcp
 from corral.dhcp.status import Lease
+from corral.dhcp.watch import LeaseWatch
 from corral.pool.identity import address
 from corral.pool.model import Desired
 
@@ -27,7 +28,7 @@ class Signs(Protocol):
     """Watches guests for the sign of their readiness."""
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when ``news`` is worth a call, or -1."""
+        """Return a descriptor that is readable when ``look`` is worth a call, or -1."""
 
     def look(self) -> set[str]:
         """Return the guests whose sign has been seen since the watch began."""
@@ -59,30 +60,24 @@ class Running:
 
 
 class Leases:
-    """Readiness is a lease of this start: one that was not there, or not the same, when the watch began.
+    """Readiness is a lease that has not run out: those of earlier starts are given back before a start.
 
-    subnet
-        Where the leases are.
-    guests
-        Names of the guests by MAC address.
+    watch
+        Tells that the leases have changed.
+    leased
+        Returns the guests that have one.
     """
 
-    def __init__(self, subnet: str, guests: Mapping[str, str]) -> None:
-        self._subnet = subnet
-        self._guests = guests
-        self._watch = dhcp.watch(subnet)
-        self._before = {lease.mac: lease for lease in dhcp.leases(subnet)}
+    def __init__(self, watch: LeaseWatch, leased: Callable[[], set[str]]) -> None:
+        self._watch = watch
+        self._leased = leased
 
     def fileno(self) -> int:
         return self._watch.fileno()
 
     def look(self) -> set[str]:
         self._watch.drain()
-        news = (lease for lease in dhcp.leases(self._subnet) if self._is_new(lease))
-        return {self._guests[lease.mac] for lease in news if lease.mac in self._guests}
-
-    def _is_new(self, lease: Lease) -> bool:
-        return lease.expires == 0 or lease != self._before.get(lease.mac)
+        return self._leased()
 
     def expect(self, name: str) -> None:
         """Every lease of the subnet is watched already."""
@@ -193,7 +188,7 @@ class Gate:
     def watch(self, report: Callable[[], None]) -> Leases | Ports:
         """Return what watches for the sign; ``report`` is called when a thread of it has seen one."""
         if self.kind == "lease":
-            return Leases(self.subnet, {mac: name for name, mac in self.macs.items()})
+            return Leases(dhcp.watch(self.subnet), self.passed)
         return Ports(self.addresses, self.port, self.greeting, report, max(1, len(self.macs)))
 
 

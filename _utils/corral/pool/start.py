@@ -63,7 +63,7 @@ class Launch:
     signs
         Watches for readiness.
     inbox
-        Where events of libvirt arrive: name, ``stopped`` or ``crashed``, and why.
+        Where libvirt's events of guests arrive: name, event and, for a stop, why.
     tell
         Is told the progress.
     """
@@ -78,6 +78,9 @@ class Launch:
         self.tell = tell
         self._meter = Meter()
         self._running = set(starter.booting)
+        self._begun = set(
+            starter.booting
+        )  # what libvirt tells of a guest's stop before is of its life before
         self._stopped: dict[str, str] = {}  # guests that stopped before their start had been noted
         self._calls: list[Future[None]] = []
         self._told = float("-inf")
@@ -93,12 +96,12 @@ class Launch:
                 if source.fileno() >= 0:
                     selector.register(source, selectors.EVENT_READ)
             while True:
+                self._note()
                 for name in starter.next(time.monotonic(), self._meter.look()):
                     self._calls.append(workers.submit(self._start, name))
                 if starter.done:
                     break
                 selector.select(self._patience())
-                self._note()
         for call in self._calls:
             call.result()
 
@@ -107,7 +110,7 @@ class Launch:
         try:
             self.start(name)
         except Error as error:
-            self.inbox.put(name, "refused", str(error))
+            self.inbox.put(name, "refused", str(error).removeprefix(f"{name} ").rstrip("."))
         except BaseException:
             self.inbox.put(name, "refused", "an unexpected error")
             raise
@@ -127,7 +130,7 @@ class Launch:
         for name, event, why in self.inbox.take():
             self._event(name, event, why)
         now = time.monotonic()
-        for name in self.signs.look() & (self.starter.booting | self.starter.late):
+        for name in self.signs.look() & self._running:
             self.starter.up(name, now)
         self.starter.overdue(now)
         if before != (len(self.starter.ready), len(self.starter.failures)):
@@ -143,11 +146,13 @@ class Launch:
                 self.starter.down(name, self._stopped[name], now)
         elif event == "refused":
             self.starter.down(name, why, now)
-        elif event in ("stopped", "crashed"):
+        elif event in ("started", "resumed"):
+            self._begun.add(name)
+        elif event in ("stopped", "crashed") and name in self._begun:
             text = f"{event} by itself ({why})" if why else f"{event} by itself"
             if name in self._running:
                 self.starter.down(name, text, now)
-            elif why != "destroyed":  # the remains of a crash are destroyed before a start
+            else:
                 self._stopped[name] = text
 
     def _tell(self) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from corral.converge import Todo, Wire
 from corral.dhcp import wire as dhcp
 from corral.dhcp.model import Reservation
-from corral.errors import Refused
+from corral.errors import Conflict, Refused
 from corral.guest.connections import CALLS_PER_CONNECTION
 from corral.guest.host import RUNNING, Found, Host
+from corral.guest.model import SHUTDOWN_SECONDS
 from corral.guest.wire import Libvirt
 from corral.image.store import Store
 from corral.kinds import size_bytes
@@ -25,13 +28,14 @@ from corral.pool.layout import Layout, disks_of, lay_out, macs_of, members
 from corral.pool.lock import locked
 from corral.pool.model import Desired, Whole
 from corral.pool.needs import lacking, undeletable
-from corral.pool.plan import Current, about, created, doomed, redefined
+from corral.pool.plan import OFF, Current, about, created, doomed, redefined
 from corral.pool.signs import Gate, Running, Signs, gate
 from corral.pool.start import Inbox, Launch
 from corral.progress import Progress, silent
 
 AT_ONCE = 16  # guests that are shut down at a time
 OVERHEAD = 64 << 20  # bytes that QEMU takes besides the memory of its guest
+GOING_OFF = "shutting_down"
 
 Item = TypeVar("Item")
 Target = TypeVar("Target", Desired, Whole)
@@ -69,13 +73,12 @@ class PoolWire(Wire[Current, Target]):
     def _look(self, host: Host) -> Current:
         """Add to the guests what the rest of the host has: disks, reservations, leases."""
         name = self.desired.name
-        paths = [path for found in members(host, name).values() for path in disks_of(found)]
-        overlays: dict[str, str] = disks.bases(self.desired.directory, paths)
+        files: dict[str, Any] = self._disks(host)
         reserved = {subnet: dhcp.all_reservations(subnet) for subnet in dhcp.subnets()}
         return Current(
             host,
-            disks=overlays,
-            lost=frozenset(base for base in {*overlays.values()} if base and not os.path.exists(base)),
+            **files,
+            lost=frozenset(base for base in {*files["disks"].values()} if base and not os.path.exists(base)),
             reservations={subnet: owners[name] for subnet, owners in reserved.items() if owners.get(name)},
             ready=self.ready(host),
             taken=frozenset(
@@ -87,6 +90,39 @@ class PoolWire(Wire[Current, Target]):
             ),
         )
 
+    def _disks(self, host: Host) -> dict[str, Any]:
+        """Return what ``Current`` tells of disks."""
+        own = [path for found in members(host, self.desired.name).values() for path in disks_of(found)]
+        overlays = disks.bases(self.desired.directory, own)
+        below = disks.below(
+            self.desired.directory, {path: overlays[path] for path in own if path in overlays}
+        )
+        files: set[str] = {file for found in host.guests.values() for file in found.files}
+        files.update(image for chain in below.values() for image in chain)
+        real = {*map(os.path.realpath, files)} if overlays.keys() - files else set()
+        used = frozenset(path for path in overlays if path in files or os.path.realpath(path) in real)
+        return {"disks": overlays, "below": below, "used": used}
+
+    def apply(self, todo: Todo, current: Current, desired: Target) -> None:
+        with locked(desired.name):
+            self._check(current)
+            try:
+                disks.sweep(desired.directory)
+                self.carry_out(todo, current)
+            except Conflict as late:  # by now something may have been written
+                raise Refused(str(late)) from None
+
+    @abstractmethod
+    def carry_out(self, todo: Todo, current: Current) -> None:
+        """Carry out a plan, under the lock of the pool."""
+
+    def _check(self, current: Current) -> None:
+        """Raise ``Conflict`` when the pool's guests or disks are no longer those that were planned with."""
+        host, name = self.libvirt.read(), self.desired.name
+        same = members(host, name) == members(current.host, name)
+        if not same or replace(current, **self._disks(host)) != current:
+            raise Conflict(f"{self.desired.at}: somebody else changes its guests or disks at the same time.")
+
     def stop(self, guests: Iterable[Found], seconds: float) -> None:
         """Power guests off, many at a time; each is cut if it has not gone after some seconds."""
         guests = list(guests)
@@ -96,10 +132,10 @@ class PoolWire(Wire[Current, Target]):
 
     def remove(self, leaving: Sequence[Found], current: Current, delete: bool, seconds: float) -> None:
         """Take guests away; they are forgotten last, so that a run that was cut off finds them again."""
-        self.stop(leaving, 0 if delete else seconds)
+        self.stop(leaving, seconds)
         for found in leaving:
             if delete:
-                disks.remove(doomed(found, current.disks), self.desired.directory)
+                disks.remove(doomed(found, current), self.desired.directory)
             self.libvirt.undefine(found.name, nvram=delete)
 
     def reserve(self, current: Current, layout: Layout) -> None:
@@ -127,22 +163,21 @@ class Declared(PoolWire[Desired]):
         layout = lay_out(current.host, current.taken, desired)
         return lacking(todo, current, desired, layout, self.store)
 
-    def apply(self, todo: Todo, current: Current, desired: Desired) -> None:
-        layout = lay_out(current.host, current.taken, desired)
-        scale_in = desired.pool.scale_in
-        with locked(desired.name):
-            self.remove(layout.leaving, current, scale_in.disks == "delete", scale_in.shutdown_timeout)
-            disks.remove((step.path[2] for step in todo if step.path[1] == "disks"), desired.directory)
-            self.reserve(current, layout)
-            self._make_disks(current, layout)
-            self._define(todo, layout)
-            self._start(todo, current, layout)
+    def carry_out(self, todo: Todo, current: Current) -> None:
+        layout = lay_out(current.host, current.taken, self.desired)
+        scale_in = self.desired.pool.scale_in
+        self.remove(layout.leaving, current, scale_in.disks == "delete", scale_in.shutdown_timeout)
+        disks.remove((step.path[2] for step in todo if step.path[1] == "disks"), self.desired.directory)
+        self.reserve(current, layout)
+        self._make_disks(current, layout)
+        self._define(todo, layout)
+        self._start(todo, current, layout)
 
     def _make_disks(self, current: Current, layout: Layout) -> None:
         paths = [path for path in layout.disks.values() if path not in current.disks]
         if paths:
             size = self.desired.pool.disk.size
-            with self.store.hold(self.desired.pool.image) as base:
+            with self.store.hold(self.desired.pool.image, *{os.path.dirname(p) for p in paths}) as base:
                 disks.make(base, size_bytes(size) if size else base.virtual_size, paths)
 
     def _define(self, todo: Todo, layout: Layout) -> None:
@@ -156,32 +191,39 @@ class Declared(PoolWire[Desired]):
 
     def _start(self, todo: Todo, current: Current, layout: Layout) -> None:
         """Start what does not run, wait for what is not ready, and tell which guests did not make it."""
-        names = [guest.name for guest in layout.guests.values()]
-        off, slow = created(todo) | about(todo, "state"), about(todo, "ready")
-        if not off | slow:
+        off, slow = about(todo, "state"), about(todo, "ready")
+        chosen = [
+            (i, one.name, [nic.mac for nic in one.nics])
+            for i, one in layout.guests.items()
+            if one.name in off | slow
+        ]
+        if not chosen:
             return
-        waiting, booting = ([name for name in names if name in some] for some in (off, slow))
+        way = gate(self.desired, chosen)
+        self._clear(off, current, way)
+        waiting, booting = ([name for _, name, _ in chosen if name in some] for some in (off, slow))
         starter = Starter(waiting, booting, self._limits(), time.monotonic())
-        leaving_off = {name for name, found in current.host.guests.items() if found.state == "shutting_down"}
-        inbox = Inbox()
-        self.libvirt.watch(inbox.put)
-        chosen = ((i, one.name, [nic.mac for nic in one.nics]) for i, one in layout.guests.items())
-        way = gate(self.desired, (one for one in chosen if one[1] in off | slow))
-        signs: Signs = way.watch(lambda: inbox.put("", "sign")) if way else Running()
-        with contextlib.closing(inbox), contextlib.closing(signs):
-            Launch(starter, self._starter(leaving_off), signs, inbox, self.tell).run()
+        self._launch(starter, way)
         if starter.failures:
             raise Refused(self._failures(starter, way))
 
-    def _starter(self, going_down: set[str]) -> Callable[[str], None]:
-        """Return what starts a guest by name; one that is just powering off is waited for."""
+    def _clear(self, names: Iterable[str], current: Current, way: Gate | None) -> None:
+        """See to it that guests that are to start are off, and that a lease they have later is of this start.
 
-        def start(name: str) -> None:
-            if name in going_down:
-                self.libvirt.shutdown(name)
-            self.libvirt.start(name)
+        What goes on where it was, paused or saved, has its lease still and asks for no other.
+        """
+        there = {name: current.host.guests.get(name) for name in names}
+        self.stop([one for one in there.values() if one and one.state == GOING_OFF], SHUTDOWN_SECONDS)
+        if way:
+            new = [name for name, one in there.items() if one is None or _forgets(one)]
+            dhcp.release(way.subnet, [way.macs[name] for name in new if name in way.macs])
 
-        return start
+    def _launch(self, starter: Starter, way: Gate | None) -> None:
+        inbox = Inbox()
+        self.libvirt.watch(inbox.put)
+        signs: Signs = way.watch(lambda: inbox.put("", "sign")) if way else Running()
+        with contextlib.closing(inbox), contextlib.closing(signs):
+            Launch(starter, self.libvirt.start, signs, inbox, self.tell).run()
 
     def _limits(self) -> Limits:
         pool = self.desired.pool
@@ -224,16 +266,20 @@ class Undeclared(PoolWire[Whole]):
         layout = Layout(leaving=tuple(members(current.host, desired.name).values()))
         return tuple(undeletable(todo, current, layout, desired, desired.disks == "delete"))
 
-    def apply(self, todo: Todo, current: Current, desired: Whole) -> None:
+    def carry_out(self, todo: Todo, current: Current) -> None:
+        desired, stopping = self.desired, about(todo, "state")
         there = tuple(members(current.host, desired.name).values())
-        stopping = about(todo, "state")
-        with locked(desired.name):
-            if stopping:
-                self.stop([found for found in there if found.name in stopping], desired.timeout)
-                return
-            self.remove(there, current, desired.disks == "delete", desired.timeout)
-            self.reserve(current, Layout(leaving=there))
-            disks.remove([step.path[2] for step in todo if step.path[1] == "disks"], desired.directory)
+        if stopping:
+            self.stop([found for found in there if found.name in stopping], desired.timeout)
+            return
+        self.remove(there, current, desired.disks == "delete", desired.timeout)
+        self.reserve(current, Layout(leaving=there))
+        disks.remove([step.path[2] for step in todo if step.path[1] == "disks"], desired.directory)
+
+
+def _forgets(found: Found) -> bool:
+    """Whether the next start of a guest is a boot, which asks for a lease."""
+    return found.state in (*OFF, GOING_OFF) and found.reason != "saved"
 
 
 def _each(width: int, act: Callable[[Item], object], items: Sequence[Item]) -> Iterator[object]:
