@@ -256,6 +256,7 @@ def test_macs_whose_leases_are_to_be_given_back() -> None:
 
 @pytest.mark.parametrize("kind", ["_modules", "_states"])
 def test_a_minion_without_corral_is_told_how_to_get_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "corral.dhcp", None)
+    for name in ("corral", *(name for name in sys.modules if name.startswith("corral."))):
+        monkeypatch.setitem(sys.modules, name, None)
     loaded, reason = runpy.run_path(str(REPO / kind / "dhcp.py"))["__virtual__"]()
     assert loaded is False and "corral (saltutil.sync_all brings it)" in reason
