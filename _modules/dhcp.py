@@ -12,15 +12,11 @@ try:
 except ImportError as missing:
     MISSING = f"dhcp needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
 
-    def salt_errors(function):
-        return function
-
 
 def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def leases(subnet):
     """
     Return the leases of a subnet, by address.
@@ -37,10 +33,10 @@ def leases(subnet):
 
         salt '*' dhcp.leases vmworld
     """
-    return [lease.shown() for lease in wire.leases(wire.known(subnet))]
+    with salt_errors():
+        return [lease.shown() for lease in wire.leases(wire.known(subnet))]
 
 
-@salt_errors
 def release(subnet, macs):
     """
     Give leases back to the DHCP server in their guests' stead, and return the addresses that are free now.
@@ -64,10 +60,10 @@ def release(subnet, macs):
         salt '*' dhcp.release vmworld 52:60:2f:00:00:01
         salt '*' dhcp.release vmworld '[52:60:2f:00:00:01, 52:60:2f:00:00:02]'
     """
-    return wire.release(wire.known(subnet), Guests.declare({"macs": macs}, "dhcp.release").macs)
+    with salt_errors():
+        return wire.release(wire.known(subnet), Guests.declare({"macs": macs}, "dhcp.release").macs)
 
 
-@salt_errors
 def show(subnet=None):
     """
     Return subnets as they are, in the words of ``dhcp.subnet_managed``.
@@ -84,4 +80,7 @@ def show(subnet=None):
         salt '*' dhcp.show
         salt '*' dhcp.show vmworld
     """
-    return {name: summary(wire.look(name)) for name in ([wire.known(subnet)] if subnet else wire.subnets())}
+    with salt_errors():
+        return {
+            name: summary(wire.look(name)) for name in ([wire.known(subnet)] if subnet else wire.subnets())
+        }
