@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
-from lab.host import STATE, hosts
+from lab.host import CHECKOUT, STATE, hosts
 
 DEADLINE = 60
 
@@ -36,3 +37,10 @@ def nothing_is_left(name: str, namespace: str) -> None:
     assert name not in hosts()
     assert not (STATE / name).exists()
     assert name not in Path("/proc/self/mountinfo").read_text()
+
+
+def stop_hosts_of(checkout: Path) -> None:
+    """Stop the hosts that were started from *checkout* and are still up, as after a test that failed."""
+    for name, pid in hosts().items():
+        if f'"{checkout}"' in Path(f"/proc/{pid}/cmdline").read_text():
+            subprocess.run([sys.executable, "-m", "lab.host", "stop", name], cwd=CHECKOUT, check=True)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from lab.demo import Demo
 from lab.display import guest_table
 from lab.host import CHECKOUT, Host, hosts
 from lab.tree import Tree
-from tests.lab.remains import DEADLINE, nothing_is_left, wait_for_end
+from tests.lab.remains import DEADLINE, nothing_is_left, stop_hosts_of, wait_for_end
 
 GUESTS = 3
 PROMISED = {
@@ -98,13 +99,14 @@ def test_what_others_say_is_shown_as_it_is(finished: Demo, said: io.StringIO) ->
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> Iterator[Path]:
     """A checkout of its own, with what is made and installed in the real one."""
     Tree.prepare()
     for folder in ("lab", "pillar", "salt", "_modules", "_states", "_utils", ".lab/cache"):
         shutil.copytree(CHECKOUT / folder, tmp_path / folder, symlinks=True)
     (tmp_path / ".venv").symlink_to(CHECKOUT / ".venv")
-    return tmp_path
+    yield tmp_path
+    stop_hosts_of(tmp_path)
 
 
 def test_a_demo_that_fails_says_all_and_is_kept(checkout: Path) -> None:

@@ -9,23 +9,25 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.host import CHECKOUT, Host, LabError, hosts
-from tests.lab.remains import DEADLINE, nothing_is_left, processes_of, wait_for_end
+from tests.lab.remains import DEADLINE, nothing_is_left, processes_of, stop_hosts_of, wait_for_end
 
 TOUCHED = ("/etc", "/opt", "/root", "/srv", "/usr", "/var/cache", "/var/lib", "/var/log", "/run")
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> Iterator[Path]:
     """A checkout of its own, with a file to lose."""
     shutil.copytree(CHECKOUT / "lab", tmp_path / "checkout/lab")
     (tmp_path / "checkout/deep").mkdir()
     (tmp_path / "checkout/deep/precious").write_text("still here")
-    return tmp_path / "checkout"
+    yield tmp_path / "checkout"
+    stop_hosts_of(tmp_path / "checkout")
 
 
 def start(checkout: Path, *options: str, command: str = "sleep 600") -> tuple[subprocess.Popen[str], str]:
