@@ -10,7 +10,9 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"dhcp needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
+    MISSING = f"dhcp cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 def __virtual__():

@@ -18,22 +18,15 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = str(missing)
-
-    def salt_errors(function: Any) -> Any:
-        return function
+    MISSING = f"guest_pool cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 def __virtual__() -> bool | tuple[bool, str]:
-    if MISSING:
-        return (
-            False,
-            f"guest_pool needs corral and pydantic in Salt's Python ({MISSING}): pip install saltext-corral",
-        )
-    return True
+    return (False, MISSING) if MISSING else True
 
 
-@salt_errors
 def show(name: str) -> dict[str, Any]:
     """
     Return a pool: how many guests it has and how many run; of each its index, state, address and definition.
@@ -49,10 +42,10 @@ def show(name: str) -> dict[str, Any]:
 
         salt '*' guest_pool.show web
     """
-    return shown.show(name)
+    with salt_errors():
+        return shown.show(name)
 
 
-@salt_errors
 def plan(name: str, **pool: Any) -> dict[str, Any]:
     """
     Return the changes that ``guest_pool.running`` would make now, without making them.
@@ -69,10 +62,10 @@ def plan(name: str, **pool: Any) -> dict[str, Any]:
 
         salt '*' guest_pool.plan web replicas=3 image=fedora-23 guest='{memory: 256M}' boot='{ready: none}'
     """
-    return shown.planned(model.declare(__opts__["id"], name, _declaration(pool)))
+    with salt_errors():
+        return shown.planned(model.declare(__opts__["id"], name, _declaration(pool)))
 
 
-@salt_errors
 def identity(name: str, **pool: Any) -> dict[str, Any]:
     """
     Return index, UUID, MAC addresses and address of each guest of a pool, by name.
@@ -91,13 +84,13 @@ def identity(name: str, **pool: Any) -> dict[str, Any]:
         salt '*' guest_pool.identity web
         salt '*' guest_pool.identity web replicas=3 image=fedora-23 boot='{ready: none}'
     """
-    declaration = _declaration(pool)
-    if not declaration:
-        return shown.found_identity(name)
-    return shown.identity(model.declare(__opts__["id"], name, declaration))
+    with salt_errors():
+        declaration = _declaration(pool)
+        if not declaration:
+            return shown.found_identity(name)
+        return shown.identity(model.declare(__opts__["id"], name, declaration))
 
 
-@salt_errors
 def readout(
     name: str,
     command: str = "uname -a",
@@ -142,15 +135,16 @@ def readout(
 
         salt '*' guest_pool.readout web 'uname -a' key=/root/.ssh/id_ed25519
     """
-    asked = {
-        "command": command,
-        "user": user,
-        "key": key,
-        "known_hosts": known_hosts,
-        "timeout": timeout,
-        "concurrency": concurrency,
-    }
-    return over_ssh.readout(name, model.Readout.declare(asked, at="readout"))
+    with salt_errors():
+        asked = {
+            "command": command,
+            "user": user,
+            "key": key,
+            "known_hosts": known_hosts,
+            "timeout": timeout,
+            "concurrency": concurrency,
+        }
+        return over_ssh.readout(name, model.Readout.declare(asked, at="readout"))
 
 
 def _declaration(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,9 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = f"ovs needs corral (saltutil.sync_all brings it) and pydantic in Salt's Python: {missing}"
+    MISSING = f"ovs cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 __func_alias__ = {"plan_": "plan"}

@@ -71,16 +71,13 @@ try:
 
     MISSING = ""
 except ImportError as missing:
-    MISSING = str(missing)
+    MISSING = f"guest_pool cannot be used: {missing}"
+    if str(missing.name).startswith("corral"):
+        MISSING += " (run saltutil.sync_all)"
 
 
 def __virtual__() -> bool | tuple[bool, str]:
-    if MISSING:
-        return (
-            False,
-            f"guest_pool needs corral and pydantic in Salt's Python ({MISSING}): pip install saltext-corral",
-        )
-    return True
+    return (False, MISSING) if MISSING else True
 
 
 def running(name: str, **pool: Any) -> dict[str, Any]:

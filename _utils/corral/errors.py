@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from typing import Any, TypeVar, overload
-
-Function = TypeVar("Function", bound=Callable[..., Any])
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Error(Exception):
@@ -34,33 +30,13 @@ class Conflict(Error):
     """Somebody else wrote between our read and our write; reading and planning again may help."""
 
 
-@overload
-def salt_errors() -> AbstractContextManager[None]: ...
-
-
-@overload
-def salt_errors(function: Function) -> Function: ...
-
-
-def salt_errors(function: Any = None) -> Any:
-    """Let an execution function raise Salt's ``CommandExecutionError`` in place of ours.
-
-    It stands around what the function does, ``with salt_errors():``, or above it, ``@salt_errors``. A
-    loader file that must load without this package, to say that it is missing, can only do the former.
-    """
-    if function is None:
-        return _translated()
-
-    @functools.wraps(function)
-    def translated(*args: Any, **kwargs: Any) -> Any:
-        with _translated():
-            return function(*args, **kwargs)
-
-    return translated
-
-
 @contextmanager
-def _translated() -> Iterator[None]:
+def salt_errors() -> Iterator[None]:
+    """Let what an execution function does raise Salt's ``CommandExecutionError`` in place of ours.
+
+    It is used inside functions, and not above them: a loader file must load without this package, to say
+    that it is missing.
+    """
     from salt.exceptions import CommandExecutionError  # the only use of salt in this package
 
     try:

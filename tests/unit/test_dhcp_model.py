@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ from corral.dhcp.render import configuration, hosts, parse, parse_hosts
 from corral.dhcp.status import NOT_READ, Lease, bound_devices, parse_leases, settled
 from corral.errors import Invalid
 from tests.support import subnets
-from tests.support.salt_here import REPO
 
 CASES = Path(__file__).parent / "cases" / "dhcp"
 LABELS = st.sampled_from(["a", "web-0", "Db", "x_1", "h"])
@@ -252,11 +249,3 @@ def test_macs_whose_leases_are_to_be_given_back() -> None:
     for wrong in (41135085296, True, None, {"a": 1}, ["52:54"]):
         with pytest.raises(Invalid, match=r"dhcp\.release\.macs\[0\]: "):
             Guests.declare({"macs": wrong}, "dhcp.release")
-
-
-@pytest.mark.parametrize("kind", ["_modules", "_states"])
-def test_a_minion_without_corral_is_told_how_to_get_it(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("corral", *(name for name in sys.modules if name.startswith("corral."))):
-        monkeypatch.setitem(sys.modules, name, None)
-    loaded, reason = runpy.run_path(str(REPO / kind / "dhcp.py"))["__virtual__"]()
-    assert loaded is False and "corral (saltutil.sync_all brings it)" in reason

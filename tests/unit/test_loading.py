@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,3 +45,33 @@ def test_what_a_minion_sends_about_functions_can_be_pickled(loaders: dict[str, A
     specs = loaders["_modules"]["sys.argspec"](stems[0] + ".*") if stems else {}
     assert specs
     assert pickle.loads(pickle.dumps(specs)) == specs
+
+
+# Runs in a Python of its own, where pydantic cannot be imported.
+LOADED = """
+import json, runpy, sys
+sys.modules["pydantic"] = None
+print(json.dumps({file: runpy.run_path(file)["__virtual__"]() for file in sys.argv[1:]}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("", "No module named 'corral' (run saltutil.sync_all)"),
+        (str(salt_here.REPO / "_utils"), "import of pydantic halted; None in sys.modules"),
+    ],
+    ids=["corral", "pydantic"],
+)
+def test_a_minion_without_what_they_need_is_told_what_it_is(path: str, why: str) -> None:
+    files = [str(path) for kind in ("_modules", "_states") for path in (salt_here.REPO / kind).glob("*.py")]
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, *files],
+        env={"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == {
+        file: [False, f"{Path(file).stem} cannot be used: {why}"] for file in files
+    }
