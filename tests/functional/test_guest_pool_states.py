@@ -38,7 +38,7 @@ def test_running(four_ways: FourWays, pools: None) -> None:
         "guest_pool.running",
         "tpool-run",
         look=seen,
-        disturb=lambda: altered("tpool-run-001", ">32768</memory>", ">65536</memory>"),
+        disturb=lambda: altered("tpool-run-001", ">32768</", ">65536</"),
         drift={"tpool-run.guests.tpool-run-001.memory": {"old": "64M", "new": "32M", "takes": "restart"}},
         **pool(replicas=3),
     )

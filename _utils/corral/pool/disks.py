@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def bases(directory: str, paths: Iterable[str]) -> dict[str, str]:
     """
     try:
         here = [entry.path for entry in os.scandir(directory) if entry.name.endswith(".qcow2")]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         here = []
     except OSError as error:
         raise Unavailable(f"{directory} could not be read: {error.strerror}.") from None
@@ -41,7 +41,7 @@ def bases(directory: str, paths: Iterable[str]) -> dict[str, str]:
 def _base(path: str) -> str | None:
     try:
         header = header_of(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise Unavailable(f"{path} could not be read: {error.strerror}.") from None
@@ -115,7 +115,7 @@ def _make(base: Base, size: int, path: str) -> None:
 
 def sweep(directory: str) -> None:
     """Remove what a killed run left; nobody else works here, since a pool is worked on under its lock."""
-    with _refusing(f"{directory} could not be cleaned up"), contextlib.suppress(FileNotFoundError):
+    with _refusing(f"{directory} could not be cleaned up"), suppress(FileNotFoundError, NotADirectoryError):
         for entry in os.scandir(directory):
             if PART.fullmatch(entry.name):
                 os.unlink(entry.path)
@@ -126,11 +126,11 @@ def remove(paths: Iterable[str], directory: str) -> None:
     for path in paths:
         with _refusing(f"{path} could not be removed"):
             Path(path).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         os.rmdir(directory)
 
 
-@contextlib.contextmanager
+@contextmanager
 def _refusing(what: str) -> Iterator[None]:
     """Say what the system refuses."""
     try:
