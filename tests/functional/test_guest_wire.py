@@ -16,7 +16,7 @@ import pytest
 from corral.errors import Conflict, Refused
 from corral.guest.model import Guest
 from corral.guest.wire import Libvirt
-from tests.support.guest_rig import LOGS, OVS_BRIDGE, await_ready, names, sh, virsh
+from tests.support.guest_rig import LOGS, OVS_BRIDGE, await_ready, names, restart_libvirtd, sh, virsh
 
 Alter = Callable[[str, str, str], None]
 FEW = [f"tguest-{letter}" for letter in "abcdef"]
@@ -71,6 +71,17 @@ def test_a_guest_that_obeys_is_waited_for_no_longer_than_it_takes(guest_disk: st
         await_ready(log)
         assert libvirt.shutdown("tguest-a", 600) is True
         assert libvirt.read().guests["tguest-a"].reason == "shutdown"
+
+
+def test_a_saved_guest_is_known_as_such_by_the_next_libvirtd(guest_disk: str) -> None:
+    with Libvirt() as libvirt:
+        libvirt.define(small("tguest-a", disks=[{"path": guest_disk, "format": "raw"}]), "hv1")
+        libvirt.start("tguest-a")
+    virsh("managedsave", "tguest-a")
+    restart_libvirtd()
+    with Libvirt() as libvirt:
+        found = libvirt.read().guests["tguest-a"]
+        assert (found.state, found.reason) == ("stopped", "saved")
 
 
 def test_a_guest_that_does_not_is_cut(guest_images: Path) -> None:

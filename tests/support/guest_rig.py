@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -41,6 +43,17 @@ def sh(*argv: str, check: bool = True) -> str:
 
 def virsh(*argv: str, check: bool = True) -> str:
     return sh("virsh", "-c", "qemu:///system", "-q", *argv, check=check)
+
+
+def restart_libvirtd() -> None:
+    """End libvirtd, which leaves the guests running, and start it again as the throw-away host did."""
+    pid = int(Path("/run/libvirtd.pid").read_text())
+    ending = os.pidfd_open(pid)
+    os.kill(pid, signal.SIGTERM)
+    assert select.select([ending], [], [], 60)[0], "libvirtd does not end"
+    os.close(ending)
+    sh("libvirtd", "-d")
+    virsh("uri")
 
 
 def names() -> list[str]:

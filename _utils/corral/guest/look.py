@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from corral.guest.host import RUNNING, STOPPED, Found, Host
@@ -54,13 +55,21 @@ def state_of(number: int, reason: int) -> tuple[str, str]:
 def guests(connection: Any) -> Host:
     """Return every guest of the host."""
     libvirt = library()
-    flags = libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART, libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
-    autostarted, transient = ({d.UUIDString() for d in connection.listAllDomains(flag)} for flag in flags)
+    flags = (
+        libvirt.VIR_CONNECT_LIST_DOMAINS_AUTOSTART,
+        libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT,
+        libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE,
+    )
+    autostarted, transient, saved = (
+        {domain.UUIDString() for domain in connection.listAllDomains(flag)} for flag in flags
+    )
     found = {}
     for domain, stats in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE):
         if xml := _xml(domain, libvirt.VIR_DOMAIN_XML_INACTIVE):
             name, uuid = domain.name(), domain.UUIDString()
             found[name] = _found(name, xml, stats, uuid in autostarted, uuid not in transient)
+            if uuid in saved:  # libvirtd forgets the reason when it ends
+                found[name] = replace(found[name], reason="saved")
     return Host(found)
 
 
