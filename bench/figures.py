@@ -145,7 +145,7 @@ def _conditions() -> dict[str, str]:
     """What it was measured with."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return {
-        "commit": _said("git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"),
+        "commit": _commit(),
         "cores": str(os.cpu_count()),
         "memory": f"{memory:.0f} GiB",
         "Linux": platform.release(),
@@ -156,6 +156,13 @@ def _conditions() -> dict[str, str]:
         "libvirt": _said("libvirtd", "--version").split()[-1],
         "QEMU": _said("qemu-system-x86_64", "--version").split()[3].partition("(")[0] + " (TCG)",
     }
+
+
+def _commit() -> str:
+    """Return the commit, and whether more has changed since than what a run of bench writes itself."""
+    git = ("git", "-C", str(CHECKOUT))
+    changed = _said(*git, "status", "--porcelain", "--", ".", ":!bench/README.rst", ":!bench/results.json")
+    return _said(*git, "rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
 
 
 def _said(*argv: str) -> str:

@@ -13,7 +13,7 @@ from lab.minion import Minion
 from lab.tree import Tree, served
 
 TITLE = "Guests"
-LOOPS = "2:until-started,4:until-started,4:until-leased,8:until-leased"
+LOOPS = "3:until-leased,4:until-leased,6:until-leased,4:until-started"
 BASE = "/var/lib/libvirt/images/loop-base.qcow2"
 SETUP = "switch,links,firewall,dhcp,images"
 

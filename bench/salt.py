@@ -48,6 +48,7 @@ class Salt:
         }
         if program == OURS:
             settings["module_dirs"] = [str(CHECKOUT)]
+            settings["autoload_dynamic_modules"] = False  # they are read from the checkout: nothing to sync
         self._write("minion", settings)
         self._write("pillar/top.sls", {"base": {"*": ["bench"]}})
         self._write("pillar/bench.sls", pillar)
