@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from corral.dhcp import paths, process
+from corral.image.model import STORE
 from corral.pool.lock import locked
 from tests.support.expect import assert_failed
 from tests.support.guest_rig import sh, virsh
@@ -56,7 +57,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
         {"networks": [{**NETWORK, "addresses": "10.77.0.1-10.77.0.9"}]},
         f"{AT}.networks[0].addresses[0].address: 10.77.0.1 is",
     ),
-    ({"image": "tpool-nosuch"}, f"{AT}.image: there is no image tpool-nosuch on this host."),
+    ({"image": "tpool-nosuch"}, f"{AT}.image: there is no image tpool-nosuch in {STORE}."),
     (
         {"disk": {"directory": str(FOLDER), "size": "1K"}},
         f"{AT}.disk.size: 1K is less than the 1048576 bytes of image tpool-boot.",

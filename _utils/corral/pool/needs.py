@@ -62,7 +62,7 @@ def _image(desired: Desired, store: Store) -> Iterator[str]:
         yield f"{desired.at}.image: {error}"
         return
     if base is None:
-        yield f"{desired.at}.image: there is no image {image} on this host."
+        yield f"{desired.at}.image: there is no image {image} in {store.directory}."
     elif size and size_bytes(size) < base.virtual_size:
         yield f"{desired.at}.disk.size: {size} is less than the {base.virtual_size} bytes of image {image}."
 
