@@ -83,8 +83,12 @@ def test_a_preview_says_what_is_still_missing(state: State, pools: None) -> None
     declared = pool(image="tpool-nosuch", networks=[{"bridge": "brt-nosuch", "subnet": "nosuch"}])
     answer = state("guest_pool.running", "tpool-bad", test=True, **declared)
     assert (answer["result"], len(answer["changes"])) == (None, 4)
-    for missing in ("image tpool-nosuch", "bridge brt-nosuch", "DHCP subnet nosuch"):
-        assert f"there is no {missing} on this host" in answer["comment"]
+    for missing in (
+        f"image tpool-nosuch in {STORE}.",
+        "bridge brt-nosuch on this host.",
+        "DHCP subnet nosuch on this host.",
+    ):
+        assert f"there is no {missing}" in answer["comment"]
 
 
 def test_a_guest_of_somebody_else_with_a_name_of_ours(state: State, pools: None) -> None:
