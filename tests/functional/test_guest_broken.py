@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from corral.errors import Refused, Unavailable
 from corral.guest import connections
 from corral.guest.wire import Libvirt
 from tests.support.expect import assert_failed
-from tests.support.guest_rig import LINUX_BRIDGE, LINUX_PORT, OVS_BRIDGE, names, seen, virsh
+from tests.support.guest_rig import LINUX_BRIDGE, LINUX_PORT, OVS_BRIDGE, hung, moved, names, seen
 
 State = Callable[..., dict[str, Any]]
 SOCKET = Path("/run/libvirt/libvirt-sock")
@@ -129,26 +126,6 @@ def test_a_start_that_fails_is_not_shown_as_done(
     assert answer["comment"].startswith("tguest-bad could not be started:")
     right = state("guest.running", "tguest-bad", **guest_fields)
     assert right["result"] is True, right
-
-
-@contextmanager
-def hung() -> Iterator[None]:
-    pid = int(Path("/run/libvirtd.pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-        virsh("uri")
-
-
-@contextmanager
-def moved(path: Path) -> Iterator[None]:
-    path.rename(path.with_suffix(".away"))
-    try:
-        yield
-    finally:
-        path.with_suffix(".away").rename(path)
 
 
 def test_libvirtd_hangs(state: State, guest_fields: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from corral.dhcp import paths, process
 from corral.image.model import STORE
 from corral.pool.lock import locked
 from tests.support.expect import assert_failed
-from tests.support.guest_rig import sh, virsh
+from tests.support.guest_rig import hung, moved, sh, virsh
 from tests.support.pool_rig import (
     FOLDER,
     NETWORK,
@@ -19,8 +19,6 @@ from tests.support.pool_rig import (
     State,
     altered,
     base,
-    hung,
-    moved,
     names,
     pool,
     seen,

@@ -19,8 +19,8 @@ from corral.pool.model import declare
 from corral.pool.plan import plan
 from corral.pool.wire import Declared
 from tests.support.expect import assert_failed
-from tests.support.guest_rig import sh, virsh
-from tests.support.pool_rig import FOLDER, IMAGE, State, disks, moved, names, pool, running, seen
+from tests.support.guest_rig import moved, sh, virsh
+from tests.support.pool_rig import FOLDER, IMAGE, State, disks, names, pool, running, seen
 
 STRANGER = """<domain type='qemu'>
   <name>tpool-x</name><memory unit='MiB'>32</memory>
@@ -138,27 +138,26 @@ def test_a_disk_that_cannot_be_seen_is_not_made_anew(state: State, pools: None, 
     assert disks() == before
 
 
-def test_a_plan_is_not_carried_out_when_another_run_was_faster(state: State, pools: None) -> None:
+def another_run(state: State) -> None:
+    assert state("guest_pool.running", "tpool-late", **pool(replicas=1))["result"] is True
+
+
+def a_disk(_: State) -> None:
+    disk_of("tpool-late", 0).parent.mkdir(parents=True)
+    sh("qemu-img", "create", "-q", "-f", "qcow2", str(disk_of("tpool-late", 0)), "1M")
+
+
+@pytest.mark.parametrize("come", [another_run, a_disk])
+def test_a_plan_is_not_carried_out_when_something_has_come_first(
+    state: State, pools: None, come: Callable[[State], None]
+) -> None:
     desired = declare("hypervisor", "tpool-late", pool(replicas=1))
     with Declared(desired) as late:
         current = late.read()
         todo = plan(current, desired)
-        assert state("guest_pool.running", "tpool-late", **pool(replicas=1))["result"] is True
+        come(state)
         before = seen()
         with pytest.raises(Conflict, match=r"pools\.tpool-late: somebody else changes its guests or disks"):
-            late.apply(todo, current, desired)
-    assert seen() == before
-
-
-def test_a_plan_is_not_carried_out_when_a_disk_has_come(state: State, pools: None) -> None:
-    desired = declare("hypervisor", "tpool-late", pool(replicas=1))
-    with Declared(desired) as late:
-        current = late.read()
-        todo = plan(current, desired)
-        disk_of("tpool-late", 0).parent.mkdir(parents=True)
-        sh("qemu-img", "create", "-q", "-f", "qcow2", str(disk_of("tpool-late", 0)), "1M")
-        before = seen()
-        with pytest.raises(Conflict):
             late.apply(todo, current, desired)
     assert seen() == before
 

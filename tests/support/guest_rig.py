@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -54,6 +55,28 @@ def restart_libvirtd() -> None:
     os.close(ending)
     sh("libvirtd", "-d")
     virsh("uri")
+
+
+@contextlib.contextmanager
+def moved(path: Path) -> Iterator[None]:
+    """Have a file or a folder away."""
+    path.rename(path.with_suffix(".away"))
+    try:
+        yield
+    finally:
+        path.with_suffix(".away").rename(path)
+
+
+@contextlib.contextmanager
+def hung() -> Iterator[None]:
+    """Have libvirtd answer nothing, as a daemon that is stopped does."""
+    pid = int(Path("/run/libvirtd.pid").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+        virsh("uri")
 
 
 def names() -> list[str]:

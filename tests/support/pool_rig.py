@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -174,28 +172,6 @@ def during(act: Callable[[threading.Event], None]) -> Iterator[None]:
         finally:
             over.set()
         done.result()
-
-
-@contextlib.contextmanager
-def moved(path: Path) -> Iterator[None]:
-    """Have a file or a folder away."""
-    path.rename(path.with_suffix(".away"))
-    try:
-        yield
-    finally:
-        path.with_suffix(".away").rename(path)
-
-
-@contextlib.contextmanager
-def hung() -> Iterator[None]:
-    """Have libvirtd answer nothing, as a daemon that is stopped does."""
-    pid = int(Path("/run/libvirtd.pid").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-        virsh("uri")
 
 
 def backing(path: Path) -> str:
