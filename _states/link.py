@@ -1,5 +1,5 @@
 """
-Network devices of this host: addresses, MTU, up or down, by netlink.
+Network devices of this host: addresses, MTU, up or down, network namespace, by netlink.
 
 .. code-block:: yaml
 
@@ -17,13 +17,27 @@ keep their routes.
 
 The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
 device or the host goes.
+
+With ``namespace`` the device is moved into a network namespace, one of ``ip netns``, which is made when it is
+missing; its loopback is up. The device keeps its addresses and its state there, and loses its routes.
+
+.. code-block:: yaml
+
+    blue-gw:
+      link.managed:
+        - namespace: blue             # null: the host's own
+        - addresses: [10.0.0.1/24]    # another namespace may have the same
+        - up: true
+
+    red:
+      link.namespace_absent
 """
 
 try:
     from corral.converge import converge
-    from corral.link.model import Link
-    from corral.link.plan import plan
-    from corral.link.wire import Netlink
+    from corral.link.model import Link, Namespace
+    from corral.link.plan import plan, plan_absent
+    from corral.link.wire import NamespaceRemoval, Netlink
 
     MISSING = ""
 except ImportError as missing:
@@ -43,6 +57,9 @@ def managed(name, **link):
     name
         The device.
 
+    namespace
+        Network namespace that it is to be in, made when it is missing; ``null`` is the host's own.
+
     addresses
         List of addresses with prefix length, IPv4 or IPv6.
 
@@ -57,6 +74,24 @@ def managed(name, **link):
         name,
         __opts__,
         declare=lambda: Link.declare({**link, "name": name}, at=f"links.{name}"),
-        wire=lambda _: Netlink(),
+        wire=Netlink,
         plan=plan,
+    )
+
+
+def namespace_absent(name):
+    """
+    Remove a network namespace, whoever made it.
+
+    It is refused while a process or a device is in it, but for those devices that Linux puts into each.
+
+    name
+        Name of the namespace, as ``ip netns`` has it.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Namespace.declare({"name": name}, at=f"namespaces.{name}"),
+        wire=NamespaceRemoval,
+        plan=plan_absent,
     )

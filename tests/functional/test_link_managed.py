@@ -15,7 +15,7 @@ from corral.change import Change
 from corral.converge import converge
 from corral.errors import Unavailable
 from corral.link import wire
-from corral.link.model import Device, Link
+from corral.link.model import Device, Host, Link
 from corral.link.plan import plan
 from tests.support.expect import assert_failed
 
@@ -167,10 +167,11 @@ def test_a_run_that_timed_out_changes_nothing_later(link: str, monkeypatch: pyte
 
     monkeypatch.setattr(wire, "SECONDS", 0.2)
     before, others = held(), set(threading.enumerate())
-    current = {link: Device(index=json.loads(ip("-json", "link", "show", "dev", link))[0]["ifindex"])}
+    index = json.loads(ip("-json", "link", "show", "dev", link))[0]["ifindex"]
+    current = Host({None: {link: Device(index=index)}})
     desired = Link.declare({"name": link, "mtu": 1400})
     with pytest.raises(Unavailable, match="netlink: no answer of the kernel"):
-        wire.Netlink().apply(Late(plan(current, desired)), current, desired)
+        wire.Netlink(desired).apply(Late(plan(current, desired)), current, desired)
     released.set()
     for thread in set(threading.enumerate()) - others:
         thread.join(60)
@@ -289,9 +290,7 @@ def test_beside_a_running_event_loop(link: str) -> None:
 
     async def inside() -> dict[str, Any]:
         wanted = {"name": link, "addresses": ["10.72.0.1/24"]}
-        return converge(
-            link, {}, declare=lambda: Link.declare(wanted), wire=lambda _: wire.Netlink(), plan=plan
-        )
+        return converge(link, {}, declare=lambda: Link.declare(wanted), wire=wire.Netlink, plan=plan)
 
     assert asyncio.run(inside())["result"] is True
 

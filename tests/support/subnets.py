@@ -8,7 +8,7 @@ from typing import Any
 from corral.dhcp.model import OWN, Reservation, Subnet, by_address
 from corral.dhcp.plan import Current
 from corral.dhcp.render import configuration, parse
-from corral.link.model import Device, Held, Link
+from corral.link.model import Device, Held, Host, Link
 
 
 def desired(name: str, data: Mapping[str, Any]) -> Subnet:
@@ -48,9 +48,16 @@ def devices(data: Mapping[str, Any]) -> dict[str, Device]:
                 Held(one.strip("<>"), not one.startswith("<")) for one in device.get("addresses", ())
             ),
             up=device.get("up", True),
+            orphan=device.get("orphan", False),
         )
         for name, device in data.items()
     }
+
+
+def host(data: Mapping[str, Any], namespaces: Mapping[str, Any]) -> Host:
+    """Return the devices of a case, and those of its namespaces, where the loopback is up unless said."""
+    inside = {name: {"lo": Device(up=True), **devices(one)} for name, one in namespaces.items()}
+    return Host({None: devices(data), **inside})
 
 
 def link(data: Mapping[str, Any]) -> Link:

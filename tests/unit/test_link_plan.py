@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.change import Change
-from corral.link.model import Device, Held, Link, elsewhere
+from corral.link.model import Device, Held, Host, Link, elsewhere
 from corral.link.plan import plan
 from tests.support import subnets
 
@@ -26,6 +26,10 @@ declarations = st.fixed_dictionaries(
     {"name": st.just("br0")},
     optional={"mtu": st.sampled_from([1400, 1500, 9000]), "addresses": HELD | st.none(), "up": st.booleans()},
 )
+
+
+def here(device: Device) -> Host:
+    return Host({None: {"br0": device}})
 
 
 def step(device: Device, change: Change) -> Device:
@@ -48,9 +52,9 @@ def step(device: Device, change: Change) -> Device:
 @given(devices, declarations)
 def test_a_plan_leads_to_what_is_declared(device: Device, data: dict[str, Any]) -> None:
     desired = subnets.link(data)
-    for change in plan({"br0": device}, desired):
+    for change in plan(here(device), desired):
         device = step(device, change)
-    assert plan({"br0": device}, desired) == ()
+    assert plan(here(device), desired) == ()
     if "addresses" in data:
         assert {one.address for one in device.addresses if one.ours} <= set(desired.addresses)
         assert set(desired.addresses) <= {one.address for one in device.addresses}
@@ -62,7 +66,7 @@ def test_after_any_step_the_host_has_an_address_that_it_had_or_shall_have(
 ) -> None:
     desired = subnets.link(data)
     removed = False
-    for change in plan({"br0": device}, desired):
+    for change in plan(here(device), desired):
         device = step(device, change)
         removed = removed or (change.path[1] == "addresses" and change.removes)
         if removed:
@@ -72,7 +76,7 @@ def test_after_any_step_the_host_has_an_address_that_it_had_or_shall_have(
 @given(devices)
 def test_nothing_is_to_be_done_for_what_is_there(device: Device) -> None:
     declared = {**device.shown(), "name": "br0"}
-    assert plan({"br0": device}, Link.declare(declared)) == ()
+    assert plan(here(device), Link.declare(declared)) == ()
 
 
 def test_a_duplicate_on_another_link() -> None:

@@ -62,7 +62,8 @@ def _link(case: dict[str, Any]) -> Todo:
     from corral.link.plan import plan
     from tests.support import subnets
 
-    return plan(subnets.devices(case["current"]), subnets.link(case["desired"]))
+    current = subnets.host(case["current"], case.get("namespaces", {}))
+    return plan(current, subnets.link(case["desired"]))
 
 
 PRODUCTS: dict[str, Callable[[dict[str, Any]], Todo]] = {

@@ -9,10 +9,23 @@ from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 
-from corral.kinds import Flag, InterfaceAddress, InterfaceName, Number
+from corral.kinds import Flag, InterfaceAddress, InterfaceName, Name, Number
 from corral.model import Model
 
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
+# Made by Linux in every namespace (net.core.fb_tunnels_only_for_init_net), and gone with it.
+EVERYWHERE = {
+    "lo",
+    "tunl0",
+    "gre0",
+    "gretap0",
+    "erspan0",
+    "ip_vti0",
+    "ip6_vti0",
+    "sit0",
+    "ip6tnl0",
+    "ip6gre0",
+}
 MTU_MIN_IPV6 = 1280  # RFC 8200, section 5: Linux takes IPv6 off a device below it
 
 
@@ -20,6 +33,7 @@ class Link(Model):
     """A device that some other tool or product makes."""
 
     name: InterfaceName
+    namespace: Name | None = None  # None: the host's own
     mtu: Number = 1500
     addresses: tuple[InterfaceAddress, ...] = ()
     up: Flag = True
@@ -76,16 +90,76 @@ class Held:
 
 @dataclass(frozen=True)
 class Device:
-    """A device as it is; the defaults are those of one that has just been made."""
+    """A device as it is; the defaults are those of one that has just been made.
+
+    orphan
+        Whether it is a tun or tap device that no program holds any more: Open vSwitch leaves such a one in a
+        namespace when it ends, and makes another of that name when it starts (datapath ``netdev``).
+    """
 
     mtu: int = 1500
     addresses: tuple[Held, ...] = ()
     up: bool = False
     index: int = 0
+    orphan: bool = False
 
     def shown(self) -> dict[str, Any]:
         """Return it in the vocabulary of the declaration."""
         return {"mtu": self.mtu, "addresses": [held.address for held in self.addresses], "up": self.up}
+
+
+Space = str | None  # a network namespace by its name; None is the host's own
+
+
+@dataclass(frozen=True)
+class Host:
+    """The devices of this host by network namespace, and then by name."""
+
+    spaces: Mapping[Space, Mapping[str, Device]]
+
+    def having(self, link: Link) -> tuple[Space, ...]:
+        """Return the namespaces that the declared device may be in: none, one, or it cannot be told."""
+        found = [space for space, devices in self.spaces.items() if link.name in devices]
+        living = [space for space in found if not self.spaces[space][link.name].orphan] or found
+        return (link.namespace,) if link.namespace in living else tuple(living)
+
+    def device(self, link: Link) -> Device:
+        """Return the declared device; one that is not there yet is taken for one that has just been made."""
+        return next((self.spaces[space][link.name] for space in self.having(link)), Device())
+
+    def loopback(self, space: Space) -> bool:
+        """Return whether a network namespace is there, and its loopback up."""
+        return self.spaces.get(space, {}).get("lo", Device()).up
+
+
+class Namespace(Model):
+    """The declaration that there is no network namespace of this name."""
+
+    name: Name
+
+    @property
+    def at(self) -> str:
+        return f"namespaces.{self.name}"
+
+
+@dataclass(frozen=True)
+class Inhabited:
+    """A network namespace as it is.
+
+    ours
+        Whether Corral made it.
+    devices
+        By name, without those that Linux puts into every namespace.
+    processes
+        Names by process id.
+    """
+
+    ours: bool
+    devices: tuple[str, ...]
+    processes: Mapping[int, str]
+
+    def shown(self) -> dict[str, Any]:
+        return {"ours": self.ours, "devices": list(self.devices), "processes": dict(self.processes)}
 
 
 def bare(address: str) -> str:

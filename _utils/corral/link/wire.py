@@ -7,30 +7,47 @@ import errno
 import ipaddress
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from corral import netns
 from corral.change import Change
 from corral.converge import Todo, Wire
 from corral.errors import NotInstalled, Refused, Unavailable
-from corral.link.model import Device, Held, Link, elsewhere, too_narrow
+from corral.link import namespace
+from corral.link.model import (
+    EVERYWHERE,
+    Device,
+    Held,
+    Host,
+    Inhabited,
+    Link,
+    Namespace,
+    Space,
+    elsewhere,
+    too_narrow,
+)
 
 Result = TypeVar("Result")
-Devices = Mapping[str, Device]
 
 SECONDS = 10.0
 DUMPS = 3  # of a list that changes while it is read
 IFF_UP = 0x1
+LOOPBACK = 1  # the number of ``lo``, in every network namespace
 OURS = 67  # who made an address (IFA_PROTO, Linux 5.18): 0 to 3 are the kernel's, daemons have their own
 IFA_F_PERMANENT = 0x80
 PROMOTE = "/proc/sys/net/ipv4/conf/{}/promote_secondaries"
 
 
-def ask(question: Callable[[Any], Result]) -> Result:
+def ask(question: Callable[[Any], Result], space: Space = None) -> Result:
     """Open a netlink socket, ask, and return the answer.
 
     It is asked in a thread: pyroute2 knows no timeout, and will not work beside the event loop of the minion.
+
+    space
+        The network namespace to ask in, by its name; the host's own by default.
 
     Raises ``Unavailable`` when the kernel has not answered in time.
     """
@@ -39,6 +56,7 @@ def ask(question: Callable[[Any], Result]) -> Result:
 
     def run() -> None:
         try:
+            netns.enter(space)  # the thread only, which ends here
             with _iproute() as netlink:
                 answers.append(question(netlink))
         except BaseException as failed:  # handed over to the thread that asks
@@ -66,9 +84,21 @@ def _iproute() -> Any:
     return IPRoute()
 
 
-def look() -> dict[str, Device]:
-    """Return all devices of this host with their addresses, by name."""
-    return ask(_devices)
+def look(space: Space = None) -> dict[str, Device]:
+    """Return all devices of a network namespace with their addresses, by name."""
+    return ask(_devices, space)
+
+
+def namespaces() -> dict[str, Inhabited]:
+    """Return the network namespaces of this host that have a name."""
+    return {
+        name: Inhabited(
+            ours=namespace.ours(name),
+            devices=tuple(one for one in look(name) if one not in EVERYWHERE),
+            processes=namespace.processes(name),
+        )
+        for name in netns.names()
+    }
 
 
 def _devices(netlink: Any) -> dict[str, Device]:
@@ -91,9 +121,16 @@ def _devices(netlink: Any) -> dict[str, Device]:
             addresses=tuple(by_index.get(link["index"], ())),
             up=bool(link["flags"] & IFF_UP),
             index=link["index"],
+            orphan=_orphan(link),
         )
         for link in links
     }
+
+
+def _orphan(link: Any) -> bool:
+    """Return whether it is a tun or tap device without a program: Linux takes the carrier off such a one."""
+    info = link.get_attr("IFLA_LINKINFO")
+    return bool(info) and info.get_attr("IFLA_INFO_KIND") == "tun" and link.get_attr("IFLA_CARRIER") == 0
 
 
 def _held(message: Any) -> Held:
@@ -103,38 +140,125 @@ def _held(message: Any) -> Held:
     return Held(str(one), message.get_attr("IFA_PROTO") == OURS, bool(flags & IFA_F_PERMANENT))
 
 
-class Netlink(Wire[Devices, Link]):
-    """The devices of this host, for the loop."""
+class Netlink(Wire[Host, Link]):
+    """A device of this host, for the loop."""
 
-    def read(self) -> Devices:
-        return look()
+    def __init__(self, desired: Link) -> None:
+        self.desired = desired
 
-    def bare(self) -> Devices:
-        return {}
+    def read(self) -> Host:
+        """Look where the device should be and where it may come from; elsewhere if it is in neither."""
+        spaces = {None: look()}
+        if "namespace" in self.desired.model_fields_set:
+            names = netns.names()
+            if self.desired.namespace in names:
+                spaces[self.desired.namespace] = look(self.desired.namespace)
+            if not Host(spaces).having(self.desired):
+                spaces |= {name: look(name) for name in names if name not in spaces}
+        return Host(spaces)
 
-    def lacks(self, todo: Todo, current: Devices, desired: Link) -> tuple[str, ...]:
-        if desired.name not in current:
+    def bare(self) -> Host:
+        return Host({})
+
+    def lacks(self, todo: Todo, current: Host, desired: Link) -> tuple[str, ...]:
+        spaces = current.having(desired)
+        if not spaces:
             return (f"{desired.at}: there is no such link on this host.",)
-        return elsewhere(current, desired) + too_narrow(current[desired.name], desired)
+        if len(spaces) > 1:
+            where = " and in ".join(map(repr, spaces))
+            return (f"{desired.at}.namespace: a device of this name is in {where}.",)
+        if desired.name == "lo" and spaces != (desired.namespace,):
+            return (f"{desired.at}.namespace: there is no network namespace {desired.namespace!r}.",)
+        neighbours = current.spaces.get(desired.namespace, {})
+        return elsewhere(neighbours, desired) + too_narrow(current.device(desired), desired)
 
-    def apply(self, todo: Todo, current: Devices, desired: Link) -> None:
-        device = current[desired.name]
+    def apply(self, todo: Todo, current: Host, desired: Link) -> None:
+        (space,) = current.having(desired)
+        if "namespace" in desired.model_fields_set and space != desired.namespace:
+            _move(todo, current, desired)
+            space = desired.namespace
+        device = current.device(desired)
         given_up = threading.Event()
 
         def run(netlink: Any) -> None:
-            for change in todo:
-                if given_up.is_set():  # the state has failed already: change nothing behind its back
-                    return
-                _change(netlink, device.index, change)
-                if change.path[1] == "up" and not change.new:
-                    _put_back(netlink, desired.name, device)
+            index = _index(netlink, desired.name)
+            with _promoting(desired.name, todo):
+                for change in todo:
+                    if given_up.is_set():  # the state has failed already: change nothing behind its back
+                        return
+                    _change(netlink, index, change)
+                    if change.path[1] == "up" and not change.new:
+                        _put_back(netlink, desired.name, replace(device, index=index))
 
         try:
-            with _promoting(desired.name, todo):
-                ask(run)
+            ask(run, space)
         except Unavailable:
             given_up.set()
             raise
+
+
+def _move(todo: Todo, current: Host, desired: Link) -> None:
+    """Bring a device into another namespace, made when it is missing, with the addresses that it is to keep.
+
+    Linux takes addresses off a device that changes its namespace, and takes it down.
+    """
+    (was,), space, device = current.having(desired), desired.namespace, current.device(desired)
+    if space is not None and not netns.identity(space):
+        namespace.make(space)
+    if desired.name in current.spaces.get(space, {}):  # an orphan, or it would not be moved
+        ask(lambda netlink: netlink.link("del", index=_index(netlink, desired.name)), space)
+    with netns.opened(space) as descriptor:
+        ask(lambda netlink: _send(netlink, desired, device, descriptor), was)
+    going = {change.old for change in todo if change.path[1] == "addresses"}
+    stays = replace(device, addresses=tuple(one for one in device.addresses if one.address not in going))
+
+    def settle(netlink: Any) -> None:
+        index = _index(netlink, desired.name)
+        _put_back(netlink, desired.name, replace(stays, index=index))
+        if device.up and desired.up:
+            netlink.link("set", index=index, state="up")
+
+    ask(settle, space)
+
+
+def _send(netlink: Any, desired: Link, device: Device, descriptor: int) -> None:
+    from pyroute2.netlink.exceptions import NetlinkError
+
+    try:
+        netlink.link("set", index=device.index, net_ns_fd=descriptor)
+    except NetlinkError as refused:
+        reason = os.strerror(refused.code)
+        raise Refused(
+            f"{desired.at}.namespace: the kernel refuses {desired.namespace!r}: {reason}."
+        ) from refused
+
+
+def _index(netlink: Any, name: str) -> int:
+    """Return a device's number, which may be another one in another namespace."""
+    return int(netlink.link_lookup(ifname=name)[0])
+
+
+class NamespaceRemoval(Wire[Inhabited | None, Namespace]):
+    """A network namespace that is to go, for the loop."""
+
+    def __init__(self, desired: Namespace) -> None:
+        self.name = desired.name
+
+    def read(self) -> Inhabited | None:
+        return namespaces().get(self.name)
+
+    def bare(self) -> Inhabited | None:
+        return None
+
+    def lacks(self, todo: Todo, current: Inhabited | None, desired: Namespace) -> tuple[str, ...]:
+        if current is None:
+            return ()
+        within = [f"the device {name}" for name in current.devices]
+        within += [f"process {pid} ({name})" for pid, name in current.processes.items()]
+        return (f"{desired.at}: {', '.join(within)} is in it still.",) if within else ()
+
+    def apply(self, todo: Todo, current: Inhabited | None, desired: Namespace) -> None:
+        namespace.remove(desired.name)
 
 
 @contextlib.contextmanager
@@ -165,7 +289,11 @@ def _change(netlink: Any, index: int, change: Change, made_by: int = OURS) -> No
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
-        if change.path[1] == "mtu":
+        if change.path[1] == "namespace":
+            return  # it has been moved
+        if change.path[1] == "loopback":
+            netlink.link("set", index=LOOPBACK, state="up")
+        elif change.path[1] == "mtu":
             netlink.link("set", index=index, mtu=change.new)
         elif change.path[1] == "up":
             netlink.link("set", index=index, state="up" if change.new else "down")
