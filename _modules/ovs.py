@@ -9,7 +9,7 @@ from functools import partial
 try:
     from corral.converge import converge
     from corral.errors import Refused, salt_errors
-    from corral.ovs import status, wire
+    from corral.ovs import look, status, wire
     from corral.ovs.host import declarable
     from corral.ovs.model import Switch
     from corral.ovs.plan import MANAGED
@@ -130,6 +130,139 @@ def lacp_status(bond=None, timeout=10):
     with salt_errors():
         (negotiated,) = wire.asked(timeout, "lacp/show")
         return _only(bond, status.lacp(negotiated))
+
+
+def tunnels(timeout=10):
+    """
+    Return what other hosts need to know of this host's tunnels, by port, for the Salt mine.
+
+    Each has ``type``, ``key``, ``remote_ip``, ``local_ip`` (the declared one, or that of the route to the
+    far end) and ``mtu``, the bytes that a guest's packet may have. With it in ``mine_functions`` of every
+    host, ``ovs.tunnel_status`` compares both ends:
+
+    .. code-block:: yaml
+
+        mine_functions:
+          ovs.tunnels: []
+
+    timeout
+        Seconds within which Open vSwitch and ``ip`` must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.tunnels
+    """
+    with salt_errors():
+        return look.own_tunnels(timeout)
+
+
+def tunnel_status(port=None, probe=False, mine=None, timeout=10):
+    """
+    Return the tunnels by port, and whether each of them is healthy and why not.
+
+    A tunnel is ``healthy`` when ovs-vswitchd has added it, there is a way to the far end whose device is up
+    and whose next hop answers, BFD (``bfd``) and CFM (``cfm``), where they are on, say that it works, and
+    the far end has the same key and MTU. ``reason`` says what is wrong, the cause before its effects.
+
+    ``peer`` is the way to the far end: ``route``, ``neighbour`` (the next hop as the kernel knows it) and
+    ``echo``. ``mtu`` has that of the device on the way (``egress``) and what is left for a guest's packets
+    (``guest``), in bytes. ``far`` is the other end as its host has told the Salt mine, None if it is not
+    known, because that host has not, or runs no Corral.
+
+    port
+        Only this tunnel. Default: all.
+
+    probe
+        Ask the far ends for an ICMP echo, once of few bytes and once of the way's MTU, unfragmented; it
+        takes three seconds when one does not answer. Default: False.
+
+    mine
+        What ``ovs.tunnels`` returned on each host, by minion. Default: what the Salt mine has.
+
+    timeout
+        Seconds within which Open vSwitch and ``ip`` must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.tunnel_status
+        salt '*' ovs.tunnel_status vx-east probe=True
+    """
+    with salt_errors():
+        fleet = __salt__["mine.get"]("*", "ovs.tunnels") if mine is None else mine
+        return look.tunnel_status(port, fleet or {}, probe, timeout)
+
+
+def fdb(bridge=None, timeout=10):
+    """
+    Return the addresses that bridges have learned, by bridge: MAC, VLAN, port by name, and age in seconds.
+
+    An entry that somebody made by hand is ``static`` and has no age. The port of a bond's member is the bond.
+
+    bridge
+        Only this bridge. Default: all.
+
+    timeout
+        Seconds within which Open vSwitch must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.fdb
+        salt '*' ovs.fdb ovsbr0
+    """
+    with salt_errors():
+        return look.fdb(bridge, timeout)
+
+
+def flows(bridge=None, timeout=10):
+    """
+    Return the OpenFlow flows of bridges, by bridge: by table, and by priority from the highest.
+
+    Each has ``table``, ``priority``, ``match`` (a word alone, such as ``udp``, is true), ``actions``,
+    ``cookie``, ``n_packets``, ``n_bytes`` (None where Open vSwitch does not know), ``duration`` and, where
+    they apply, ``idle_age`` and ``hard_age`` in seconds. Ports are named; ``ours`` is true for Corral's own.
+
+    bridge
+        Only this bridge. Default: all.
+
+    timeout
+        Seconds within which Open vSwitch must answer, for each bridge. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.flows br-tun
+    """
+    with salt_errors():
+        return look.flows(bridge, timeout)
+
+
+def controllers(timeout=10):
+    """
+    Return the OpenFlow controllers by bridge and the managers of the database, and whether all are healthy.
+
+    Each has ``target``, ``connected``, ``role``, ``state``, ``last_error``, ``sec_since_connect``,
+    ``sec_since_disconnect``, and ``healthy`` with a ``reason``. One that is to be connected to is healthy
+    when it is; one on which Open vSwitch listens (``ptcp:``) needs nobody to come. ovs-vswitchd tells the
+    database about its controllers every five seconds.
+
+    timeout
+        Seconds within which ovsdb-server must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.controllers
+    """
+    with salt_errors():
+        return look.controllers(timeout)
 
 
 def _only(bond, found):

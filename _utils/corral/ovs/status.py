@@ -24,7 +24,7 @@ _ACTIVE = re.compile(r"^active (?:slave|member)(?: mac: \S+?\((\S+)\))?$")
 _MILLISECONDS = re.compile(r"(\d+) ms")
 
 
-def _sections(text: str) -> Iterator[tuple[str, list[str]]]:
+def sections(text: str) -> Iterator[tuple[str, list[str]]]:
     """Return the name and the lines, freed of their indent, of each ``---- name ----`` section."""
     _, *parts = _SECTION.split(text)
     for name, body in zip(parts[::2], parts[1::2], strict=True):
@@ -40,7 +40,7 @@ def bonds(shown: str, lacp_of: Mapping[str, Lacp], links: Mapping[str, str]) -> 
         ``up`` or ``down`` by interface, from the database.
     """
     found = {}
-    for name, lines in _sections(shown):
+    for name, lines in sections(shown):
         bond = _bond(lines)
         negotiated = lacp_of.get(name, {}).get("members", {})
         for member, state in bond["members"].items():
@@ -82,7 +82,7 @@ def _bond(lines: list[str]) -> Bond:
 
 def lacp(shown: str) -> dict[str, Lacp]:
     """Return ``lacp/show`` as structure, by bond."""
-    return {name: _lacp(lines) for name, lines in _sections(shown)}
+    return {name: _lacp(lines) for name, lines in sections(shown)}
 
 
 _WORDS = {"sys_id": "system_id", "sys_priority": "system_priority", "aggregation key": "key"}
