@@ -50,7 +50,7 @@ def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-def managed(name, **link):
+def managed(name, guard=None, **link):
     """
     Give a device these addresses, and this MTU and state.
 
@@ -69,6 +69,12 @@ def managed(name, **link):
 
     up
         Whether it is up.
+
+    guard
+        ``true``: take the change back unless this host is still reached after it. Or a mapping with
+        ``within``, the seconds for it (30), and ``probes``, who must answer: ``gateway``, ``salt_master``,
+        ``{ping: ADDRESS}``, ``{tcp: 'ADDRESS:PORT'}``. Default probes: of the default gateways and the Salt
+        masters those that answer before the change.
     """
     return converge(
         name,
@@ -76,6 +82,7 @@ def managed(name, **link):
         declare=lambda: Link.declare({**link, "name": name}, at=f"links.{name}"),
         wire=Netlink,
         plan=plan,
+        guard=guard,
     )
 
 

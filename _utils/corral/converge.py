@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from corral.change import Change, changes
 from corral.errors import Conflict, Error, NotInstalled
+from corral.guard import Undo, Way, pending, way
 
 Current = TypeVar("Current")
 Desired = TypeVar("Desired")
@@ -23,6 +24,8 @@ ATTEMPTS = 5  # reads and writes in a row that another writer may spoil before w
 
 class Wire(ABC, Generic[Current, Desired]):
     """What talks to a daemon; one is opened for a run of the loop and closed after it."""
+
+    guarded = False  # whether its plans can be carried out under a guard, and can be in the way of one
 
     @abstractmethod
     def read(self) -> Current:
@@ -49,6 +52,10 @@ class Wire(ABC, Generic[Current, Desired]):
         """Return a sentence for each thing outside this product that the plan needs and that is missing."""
         return ()
 
+    def undo(self, todo: Todo, current: Current, desired: Desired) -> Undo:
+        """Return what leads back from a plan; raise ``Refused`` where nothing would."""
+        raise NotImplementedError
+
     def close(self) -> None:
         """Let go of the daemon."""
 
@@ -66,6 +73,7 @@ def converge(
     declare: Callable[[], Desired],
     wire: Callable[[Desired], Wire[Current, Desired]],
     plan: Plan[Current, Desired],
+    guard: Any = None,
 ) -> dict[str, Any]:
     """Bring the host to the declaration, or say what that would change, as a state's return.
 
@@ -79,19 +87,23 @@ def converge(
         Opens the daemon for a declared model.
     plan
         The pure planner of the product.
+    guard
+        What is declared as the guard of the change (``corral.guard.model``); none by default.
     """
     try:
         desired = declare()
+        how = way(name, guard, opts)
         with wire(desired) as daemon:
             if opts.get("test"):
-                return _preview(name, daemon, plan, desired)
-            return _run(name, daemon, plan, desired)
+                return _preview(name, daemon, plan, desired, how)
+            pending(daemon.guarded)
+            return _run(name, daemon, plan, desired, how)
     except Error as error:
         return _ret(name, False, (), str(error))
 
 
 def _preview(
-    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired
+    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired, how: Way
 ) -> dict[str, Any]:
     try:
         current, missing = daemon.read(), ""
@@ -101,24 +113,30 @@ def _preview(
     if not todo:
         return _ret(name, True, (), f"{name} is as declared. {missing}".rstrip())
     # What an empty host lacks is the product, and that has been said.
-    lacking = () if missing else daemon.lacks(todo, current, desired)
+    lacking = () if missing else _lacking(daemon, todo, current, desired, how)
     notes = [missing] if missing else [f"A run now would be refused: {lack}" for lack in lacking]
-    return _ret(name, None, todo, " ".join([f"{_count(todo)} would be made.", *notes]))
+    return _ret(name, None, todo, " ".join([f"{_count(todo)} would be made{how.note}.", *notes]))
+
+
+def _lacking(
+    daemon: Wire[Current, Desired], todo: Todo, current: Current, desired: Desired, how: Way
+) -> tuple[str, ...]:
+    return daemon.lacks(todo, current, desired) or how.lacks(daemon, todo, current, desired)
 
 
 def _run(
-    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired
+    name: str, daemon: Wire[Current, Desired], plan: Plan[Current, Desired], desired: Desired, how: Way
 ) -> dict[str, Any]:
     for attempt in range(1, ATTEMPTS + 1):
         current = daemon.read()
         todo = plan(current, desired)
         if not todo:
             return _ret(name, True, (), f"{name} is as declared.")
-        lacking = daemon.lacks(todo, current, desired)
+        lacking = _lacking(daemon, todo, current, desired, how)
         if lacking:
             return _ret(name, False, (), " ".join(lacking))
         try:
-            daemon.apply(todo, current, desired)
+            how.apply(daemon, todo, current, desired)
         except Conflict:
             if attempt == ATTEMPTS:
                 raise

@@ -16,6 +16,7 @@ from corral import netns
 from corral.change import Change
 from corral.converge import Todo, Wire
 from corral.errors import NotInstalled, Refused, Unavailable
+from corral.guard import Undo
 from corral.link import namespace
 from corral.link.model import (
     EVERYWHERE,
@@ -29,6 +30,7 @@ from corral.link.model import (
     elsewhere,
     too_narrow,
 )
+from corral.link.undo import undo
 
 Result = TypeVar("Result")
 
@@ -143,12 +145,14 @@ def _held(message: Any) -> Held:
 class Netlink(Wire[Host, Link]):
     """A device of this host, for the loop."""
 
+    guarded = True
+
     def __init__(self, desired: Link) -> None:
         self.desired = desired
 
     def read(self) -> Host:
         """Look where the device should be and where it may come from; elsewhere if it is in neither."""
-        spaces = {None: look()}
+        spaces: dict[Space, dict[str, Device]] = {None: look()}
         if "namespace" in self.desired.model_fields_set:
             names = netns.names()
             if self.desired.namespace in names:
@@ -171,6 +175,9 @@ class Netlink(Wire[Host, Link]):
             return (f"{desired.at}.namespace: there is no network namespace {desired.namespace!r}.",)
         neighbours = current.spaces.get(desired.namespace, {})
         return elsewhere(neighbours, desired) + too_narrow(current.device(desired), desired)
+
+    def undo(self, todo: Todo, current: Host, desired: Link) -> Undo:
+        return undo(todo, current.device(desired), desired)
 
     def apply(self, todo: Todo, current: Host, desired: Link) -> None:
         (space,) = current.having(desired)

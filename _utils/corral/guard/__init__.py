@@ -1,0 +1,94 @@
+"""A change that is taken back when the host cannot be reached after it.
+
+Before the change, what leads back is written down and a watchdog is started that is no child of Salt. When
+nobody says in time that the host is still reached, because the probes do not answer or because Salt was
+killed, the change is taken back; after a reboot in the middle that is done at the next start.
+
+Here is what every run of every product takes part in; the rest is loaded where there is a guard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+FOLDER = Path("/var/lib/corral/guard")
+JOURNAL = "journal.json"
+
+
+@dataclass(frozen=True)
+class Undo:
+    """What leads back from a plan.
+
+    product
+        Whose ``corral.<product>.undo.revert`` does it. It is called with ``data``, and with whether the host
+        was started anew since; done twice it does nothing more, and it may be killed at any moment.
+    data
+        Values that JSON holds, without any secret.
+    devices
+        Network devices whose addresses and routes may go with the change.
+    environment
+        What the product's daemons are found by.
+    """
+
+    product: str
+    data: dict[str, Any]
+    devices: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+class Way(Protocol):
+    """How a plan is carried out."""
+
+    @property
+    def note(self) -> str:
+        """What a preview says of it."""
+
+    def lacks(self, daemon: Any, todo: Any, current: Any, desired: Any) -> tuple[str, ...]:
+        """Return a sentence for each thing that it needs and that is missing."""
+
+    def apply(self, daemon: Any, todo: Any, current: Any, desired: Any) -> None:
+        """Have the wire of a product carry out a plan."""
+
+
+class Plain:
+    """Carries plans out, without a guard."""
+
+    note = ""
+
+    def lacks(self, daemon: Any, todo: Any, current: Any, desired: Any) -> tuple[str, ...]:
+        return ()
+
+    def apply(self, daemon: Any, todo: Any, current: Any, desired: Any) -> None:
+        daemon.apply(todo, current, desired)
+
+
+def way(name: str, declared: Any, opts: Mapping[str, Any]) -> Way:
+    """Return how a state's plans are carried out; raises ``Invalid`` for a guard that is declared wrongly.
+
+    declared
+        The state's argument ``guard``.
+    opts
+        The minion's ``__opts__``.
+    """
+    if declared is None or declared is False:
+        return Plain()
+    from corral.guard.guarded import Guarded
+    from corral.guard.model import guard
+
+    return Guarded(name, guard(declared), opts)
+
+
+def pending(concerned: bool) -> None:
+    """Take back what a killed run has left armed, before anything else is changed.
+
+    concerned
+        Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
+    """
+    if not (FOLDER / JOURNAL).exists():
+        return
+    from corral.guard.hand import recover
+
+    recover(concerned)

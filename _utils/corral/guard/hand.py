@@ -1,0 +1,65 @@
+"""An armed guard as seen and ended by others than the run that armed it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from corral.errors import Refused
+from corral.guard import journal, watchdog
+from corral.guard.back import take_back
+from corral.guard.guarded import busy
+from corral.guard.journal import Journal
+
+NONE = "No guard is armed on this host."
+
+
+def status() -> dict[str, Any]:
+    """Return the armed guard and what became of the last one; ``None`` for each that there is not."""
+    armed = journal.read()
+    shown = None
+    if armed is not None:
+        shown = {**armed.shown(), "running": armed.running, "watched": bool(journal.watchdog())}
+    return {"armed": shown, "last": journal.last()}
+
+
+def confirm() -> str:
+    """Keep the change that is guarded, whatever the probes say."""
+    with journal.locked():
+        armed = _armed()
+        if armed.reverted:
+            raise Refused(f"{armed.name} is reverted already: {armed.reverted}")
+        journal.close(armed, "confirmed", "by hand")
+    watchdog.stop()
+    return f"{armed.name} is kept as it is."
+
+
+def revert() -> str:
+    """Take the change back that is guarded."""
+    with journal.locked():
+        armed = _armed()
+        said = take_back(armed, "by hand.")
+    return f"{armed.name} is reverted: {said}"
+
+
+def _armed() -> Journal:
+    armed = journal.read()
+    if armed is None:
+        raise Refused(NONE)
+    return armed
+
+
+def recover(concerned: bool) -> None:
+    """Take back what a killed run and its killed watchdog, or a reboot, have left armed.
+
+    concerned
+        Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
+    """
+    with journal.locked():
+        armed = journal.read()
+        if armed is None:
+            return
+        if armed.running or (not armed.rebooted and journal.watchdog()):
+            if concerned:
+                raise busy(armed)
+            return
+        take_back(armed, watchdog.ENDED)

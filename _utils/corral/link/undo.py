@@ -1,0 +1,61 @@
+"""What leads back from a change of a link: as much as was changed, and what went with it.
+
+Addresses and routes as they were are the guard's to put back (``corral.guard.network``); here is what it has
+to take away first, and what is no address.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from corral.converge import Todo
+from corral.errors import Refused
+from corral.guard import Undo, network
+from corral.guard.netlink import Netlink
+from corral.link.model import Device, Link
+
+
+def undo(todo: Todo, device: Device, desired: Link) -> Undo:
+    """Return what leads back from a plan for a device; ``Refused`` where it is in a namespace of its own."""
+    if desired.namespace is not None or any(change.path[1] == "namespace" for change in todo):
+        raise Refused(f"guard: {desired.at} is to be in a network namespace, where no guard can follow it.")
+    changed = {change.path[1] for change in todo}
+    data: dict[str, Any] = {"name": desired.name}
+    data["added"] = [change.new for change in todo if change.path[1] == "addresses" and change.creates]
+    if "mtu" in changed:
+        data["mtu"] = device.mtu
+    if "up" in changed:
+        data["up"] = device.up
+    return Undo("link", data, (desired.name,))
+
+
+def revert(data: dict[str, Any], rebooted: bool) -> None:
+    """Lead back from a plan; nothing of it is there any more after a reboot, nor when its device is gone."""
+    if rebooted:
+        return
+    with Netlink() as kernel:
+        device = network.devices(kernel).get(data["name"])
+        if device is None:
+            return
+        if data.get("mtu", device.mtu) != device.mtu:
+            _done(data, "mtu", network.change(kernel, device.index, mtu=data["mtu"]))
+        if data.get("up", device.up) != device.up:
+            _done(data, "up", network.change(kernel, device.index, up=data["up"]))
+    _take_away(data)
+
+
+def _take_away(data: dict[str, Any]) -> None:
+    """Remove the addresses that were added, and nothing that goes with them: Linux may take others along."""
+    was = network.snapshot([data["name"]])
+    ours = [body for body in map(bytes.fromhex, was["addresses"]) if network.shown(body) in data["added"]]
+    with Netlink() as kernel:
+        for body in ours:
+            _done(data, network.shown(body), network.remove(kernel, body))
+    was["addresses"] = [body for body in was["addresses"] if bytes.fromhex(body) not in ours]
+    network.restore(was)
+
+
+def _done(data: dict[str, Any], what: str, number: int) -> None:
+    if number:
+        raise Refused(f"links.{data['name']}.{what}: the kernel refuses to go back: {os.strerror(number)}.")
