@@ -5,12 +5,14 @@ Subnets served by dnsmasq: ranges, reservations and options, each subnet by a dn
 
     vmworld:
       dhcp.subnet_managed:
+        - namespace: null                         # the network namespace that the device is in, by its name
         - interface: ovsbr0                       # the device, with an address in the network
         - network: 172.31.110.0/24
         - range: 172.31.110.100-172.31.110.200    # leased to whoever asks; null: reservations only
         - router: 172.31.110.1                    # null: none is announced
         - domain: vmworld
         - dns_servers: [172.31.110.1]
+        - mtu: 1450                               # told to every guest (option 26); null: none is told
         - lease_time: 12h                         # default 1h, at least 2m
         - dns: false                              # true: dnsmasq answers DNS there, too
         - ping_check: false                       # true: ping an address before it is leased from the range
@@ -22,6 +24,9 @@ A key that is not mentioned stays as it is; ``null`` sets it back to its default
 for the subnet's own ones: pools keep theirs beside them. Guests are known by their MAC alone, since clones
 share client ids and host names; a name comes from a reservation only. With ``ping_check``, dnsmasq serves
 nobody for three seconds before each lease from the range; reserved addresses are never pinged.
+
+Two subnets may share addresses, or the name of a device, if each has a network namespace to itself; the
+namespace and the device in it are made by ``link.managed``.
 
 The configuration is ``/etc/corral/dhcp/<subnet>.conf``; what outlives a reboot is in
 ``/var/lib/corral/dhcp/<subnet>``. Where systemd runs, ``corral-dhcp@<subnet>.service`` serves the subnet;

@@ -49,6 +49,7 @@ def test_a_guest_gets_what_is_declared(served: Ask, salt: Any) -> None:
         "domain": "herd.test",
         "broadcast": "10.71.0.255",
         "ntp": "10.71.0.5",
+        "mtu": "",
         "lease": "3600",
     }
     other = served(STRANGER)["ip"]

@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 
+from corral import netns
 from corral.converge import converge
 from corral.dhcp import paths, process, wire
 from corral.dhcp.model import Subnet
 from corral.dhcp.plan import plan
-from corral.dhcp.service import UNIT, UNITS, Systemd
+from corral.dhcp.service import DROP_IN, UNIT, UNITS, Systemd
 from tests.support import dhcp_systemctl
 from tests.support.dhcp_kills import killed_at
 from tests.support.dhcp_net import (
@@ -144,6 +145,28 @@ def assert_gone() -> None:
     assert not (WANTS / SERVICE).is_symlink()
 
 
+def test_in_a_network_namespace(four_ways: State, state: State) -> None:
+    """What systemd is told of it is in a file of its own, beside what an administrator may add."""
+    sh("ip", "netns", "add", "tdhcp-blue")
+    make_bridge(within="tdhcp-blue")
+    file = UNITS / f"{SERVICE}.d" / "namespace.conf"
+    four_ways(
+        "dhcp.subnet_managed",
+        NET,
+        look=all_seen,
+        disturb=file.unlink,
+        drift={f"{NET}.running": {"old": "but in another network namespace after a restart", "new": True}},
+        **DECLARED,
+        namespace="tdhcp-blue",
+    )
+    assert "NetworkNamespacePath=/run/netns/tdhcp-blue" in file.read_text()
+    assert process.namespace(serving()) == netns.identity("tdhcp-blue")
+    assert state("dhcp.subnet_managed", NET, **DECLARED, namespace=None)["result"] is True
+    assert process.namespace(serving()) == netns.identity(None)
+    assert not file.parent.exists()
+    sh("ip", "netns", "delete", "tdhcp-blue")
+
+
 def reloaded() -> None:
     systemctl("daemon-reload")
 
@@ -223,6 +246,9 @@ def test_a_restart_that_is_refused_puts_back_what_was(state: State, ask: Ask) ->
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="there is no systemd to judge the template")
 def test_systemd_takes_the_template(tmp_path: Path) -> None:
     (tmp_path / UNIT.name).write_text(Systemd(wire.run, wire.dnsmasq()).template)
+    inside = tmp_path / f"{SERVICE}.d" / "namespace.conf"
+    inside.parent.mkdir()
+    inside.write_text(DROP_IN.format(path="/run/netns/blue"))
     judged = subprocess.run(
         ["systemd-analyze", "verify", tmp_path / SERVICE],
         check=False,

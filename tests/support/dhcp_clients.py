@@ -11,7 +11,8 @@ import pytest
 from tests.support.dhcp_net import BRIDGE, NET, OTHER, OTHER_BRIDGE, Ask, forget, make_bridge, sh
 
 SCRIPT = """#!/bin/sh
-[ "$1" = bound ] && echo "ip=$ip router=$router domain=$domain broadcast=$broadcast ntp=$ntpsrv lease=$lease"
+[ "$1" = bound ] || exit 0
+echo "ip=$ip router=$router domain=$domain broadcast=$broadcast ntp=$ntpsrv mtu=$mtu lease=$lease"
 exit 0
 """
 
@@ -28,15 +29,20 @@ def bridge() -> Iterator[str]:
 
 @pytest.fixture
 def ask(bridge: str, tmp_path: Path) -> Iterator[Ask]:
-    """Ask for a lease as the guest of a MAC: ``ask("52:…")`` → ``{"ip": …}``; empty when nobody answers."""
+    """Ask for a lease as the guest of a MAC: ``ask("52:…")`` → ``{"ip": …}``; empty when nobody answers.
+
+    within
+        The network namespace that the bridge is in.
+    """
     script = tmp_path / "udhcpc"
     script.write_text(SCRIPT)
     script.chmod(0o755)
     made: list[str] = []
 
-    def run(mac: str, *options: str, tries: int = 5) -> dict[str, str]:
+    def run(mac: str, *options: str, tries: int = 5, within: str = "") -> dict[str, str]:
         tail = mac.replace(":", "")[-4:]
-        space, port = f"tdhcp-{tail}", f"vtdhcp{tail}"
+        space, port = f"tdhcp-{tail}{within}", f"vtdhcp{tail}"
+        ip = ("ip", "-n", within) if within else ("ip",)
         if space not in made:
             made.append(space)
             sh("ip", "netns", "add", space)
@@ -54,9 +60,9 @@ def ask(bridge: str, tmp_path: Path) -> Iterator[Ask]:
                 "address",
                 mac,
             )
-            sh("ip", *ends)
+            sh(*ip, *ends)
             sh("ip", "-n", space, "link", "set", "eth0", "up")
-        sh("ip", "link", "set", port, "master", bridge, "up")
+        sh(*ip, "link", "set", port, "master", bridge, "up")
         client = [
             "busybox",
             "udhcpc",

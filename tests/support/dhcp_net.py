@@ -32,10 +32,12 @@ def sh(*argv: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout
 
 
-def make_bridge(name: str = BRIDGE, address: str = "10.71.0.1/24") -> None:
-    sh("ip", "link", "add", name, "type", "bridge")
-    sh("ip", "address", "add", address, "dev", name)
-    sh("ip", "link", "set", name, "up")
+def make_bridge(name: str = BRIDGE, address: str = "10.71.0.1/24", within: str = "") -> None:
+    """Make a bridge with an address, in the network namespace ``within`` or in the host's own."""
+    ip = ("ip", "-n", within) if within else ("ip",)
+    sh(*ip, "link", "add", name, "type", "bridge")
+    sh(*ip, "address", "add", address, "dev", name)
+    sh(*ip, "link", "set", name, "up")
 
 
 def forget(subnet: str) -> None:

@@ -28,20 +28,25 @@ class Unit:
         self.name = name
         self.instance = name.partition("@")[2].removesuffix(".service")
         self.file = UNITS / f"{name.partition('@')[0]}@.service"
+        self.drop_in = UNITS / f"{name}.d" / "namespace.conf"
         self.loaded = LOADED / name
 
     def known(self) -> bool:
         """Read its file, unless that was done before, and return whether there is such a unit."""
         if not self.loaded.exists() and self.file.exists():
-            shutil.copy(self.file, self.loaded)
+            self.load()
         return self.loaded.exists()
 
     def reload(self) -> None:
         """Read its file again; one that runs is known even if its file is gone."""
         if self.file.exists():
-            shutil.copy(self.file, self.loaded)
+            self.load()
         elif not self.pid():
             self.loaded.unlink()
+
+    def load(self) -> None:
+        texts = [file.read_text() for file in (self.file, self.drop_in) if file.exists()]
+        self.loaded.write_text("".join(texts))
 
     def settings(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -71,9 +76,10 @@ class Unit:
         for folder in settings["RuntimeDirectory"]:
             (RUNTIME / folder).mkdir(parents=True)
         given = dict(word.split("=", 1) for word in settings.get("Environment", ()))
+        within = [f"--net={path}" for path in settings.get("NetworkNamespacePath", ())]
         for command in (*settings["ExecStartPre"], *settings["ExecStart"]):
             done = subprocess.run(
-                command.split(),
+                [*(["nsenter"] if within else []), *within, *command.split()],
                 env={"PATH": os.environ["PATH"], **given},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

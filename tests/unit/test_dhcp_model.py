@@ -66,6 +66,8 @@ def declarations(draw: st.DrawFn) -> dict[str, Any]:
         "ping_check": st.sampled_from([True, False, None]),
         "options": options | st.none(),
         "reservations": reservations(network) | st.none(),
+        "namespace": st.sampled_from(["blue", "red-2", None]),
+        "mtu": st.sampled_from([1450, 68, None]),
     }
     some = draw(st.fixed_dictionaries({}, optional=optional))
     return {"interface": draw(st.sampled_from(["br0", "ovsbr0"])), "network": str(network), **some}

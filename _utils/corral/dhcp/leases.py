@@ -9,7 +9,9 @@ import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
+from corral import netns
 from corral.dhcp import files, paths, process
+from corral.dhcp.model import Subnet
 from corral.dhcp.status import Lease, parse_leases
 from corral.dhcp.watch import LeaseWatch
 from corral.errors import Unavailable
@@ -59,28 +61,30 @@ def strike_off(subnet: str, macs: set[str]) -> None:
     files.write(paths.leases(subnet), "".join(line for line in lines if not macs & set(line.split()[1:2])))
 
 
-def give_back(
-    subnet: str, theirs: Sequence[Lease], interface: str, server: IPv4Address, seconds: float
-) -> None:
+def give_back(subnet: Subnet, theirs: Sequence[Lease], server: IPv4Address, seconds: float) -> None:
     """Send DHCPRELEASE (RFC 2131, 4.4.6) for each lease, and wait until dnsmasq has struck them all off.
 
-    interface, server
-        The device and the address that dnsmasq serves the subnet at.
+    server
+        The address that dnsmasq serves the subnet at.
     seconds
         After how long to raise ``Unavailable``.
     """
     deadline = time.monotonic() + seconds
     for start in range(0, len(theirs), AT_ONCE):
         some = theirs[start : start + AT_ONCE]
-        with LeaseWatch(paths.leases(subnet)) as changed:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+        with LeaseWatch(paths.leases(subnet.name)) as changed:
+            with netns.inside(subnet.namespace, _datagrams) as sender:
+                sender.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, subnet.interface.encode())
                 for lease in some:
                     sender.sendto(release_packet(lease, server), (str(server), 67))
-            while left := set(some) & set(leases(subnet)):
+            while left := set(some) & set(leases(subnet.name)):
                 if not changed.wait(deadline - time.monotonic()):
                     addresses = ", ".join(sorted(lease.address for lease in left))
-                    raise Unavailable(f"dhcp.{subnet}: dnsmasq has not taken back {addresses}.")
+                    raise Unavailable(f"{subnet.at}: dnsmasq has not taken back {addresses}.")
+
+
+def _datagrams() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 
 
 def release_packet(lease: Lease, server: IPv4Address) -> bytes:

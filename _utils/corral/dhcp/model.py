@@ -11,11 +11,23 @@ from pydantic import BeforeValidator, ValidationInfo, field_validator
 from typing_extensions import Self
 
 from corral.errors import Invalid
-from corral.kinds import Address, AddressRange, Flag, InterfaceName, Mac, Name, Network, Seconds, range_ends
+from corral.kinds import (
+    Address,
+    AddressRange,
+    Flag,
+    InterfaceName,
+    Mac,
+    Name,
+    Network,
+    Number,
+    Seconds,
+    range_ends,
+)
 from corral.model import Model
 
 OWN = "_declared"  # the owner of a subnet's own reservations; no Name begins with "_"
 LEASE_SECONDS = 3600
+MTU_MIN, MTU_MAX = 68, 65535  # RFC 2132, 5.1
 LONGEST_LEASE = 2**32 - 2  # the next number is "for ever" (RFC 2131, 3.3)
 # Options that have a key of their own, by dnsmasq's name and by number (RFC 2132).
 KEYED = {
@@ -26,6 +38,8 @@ KEYED = {
     "domain-name": "domain",
     "15": "domain",
     "28": "broadcast",
+    "mtu": "mtu",
+    "26": "mtu",
     "lease-time": "lease_time",
     "51": "lease_time",
 }
@@ -106,9 +120,10 @@ class Guests(Model):
 
 
 class Subnet(Model):
-    """One IPv4 subnet on one device of this host."""
+    """One IPv4 subnet on one device of this host, or of one of its network namespaces."""
 
     name: Name
+    namespace: Name | None = None  # None: the host's own
     interface: InterfaceName
     network: Network
     range: AddressRange | None = None  # None: reservations only
@@ -116,6 +131,7 @@ class Subnet(Model):
     broadcast: Address | None = None  # may be said, and is the network's in any case
     domain: Domain | None = None
     dns_servers: tuple[Address, ...] = ()
+    mtu: Number | None = None  # None: guests are told none
     dns: Flag = False  # answer DNS on the subnet, too
     lease_time: Seconds = LEASE_SECONDS
     ping_check: Flag = False
@@ -215,6 +231,13 @@ class Subnet(Model):
             if ":" in server:
                 raise ValueError(f"{server} is not an IPv4 address")
         return servers
+
+    @field_validator("mtu")
+    @classmethod
+    def _mtu_in_bounds(cls, mtu: int | None) -> int | None:
+        if mtu is not None and not MTU_MIN <= mtu <= MTU_MAX:
+            raise ValueError(f"{mtu} is not an MTU ({MTU_MIN}–{MTU_MAX})")
+        return mtu
 
     @field_validator("lease_time")
     @classmethod

@@ -34,7 +34,7 @@ class Process:
 
 
 def find(subnet: str) -> Process | None:
-    """Return the dnsmasq that serves a subnet in this network namespace."""
+    """Return the dnsmasq that serves a subnet of this host, in whichever of its network namespaces."""
     for pid in _candidates(subnet):
         try:
             if _serves(pid, subnet):
@@ -129,8 +129,19 @@ def _serves(pid: int, subnet: str) -> bool:
     argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     if os.path.basename(argv[0]) != b"dnsmasq" or f"--conf-file={paths.started(subnet)}".encode() not in argv:
         return False
-    # Processes of containers are seen from outside; theirs is another network.
-    return os.readlink(f"/proc/{pid}/ns/net") == os.readlink("/proc/self/ns/net")
+    # Processes of containers are seen from outside, with process ids of their own beside ours.
+    return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+
+
+def namespace(process: Process) -> str:
+    """Return the identity of the network namespace that it runs in, as :mod:`corral.netns` has it."""
+    try:
+        one = os.stat(f"/proc/{process.pid}/ns/net")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    except OSError as unread:
+        raise Unavailable(f"/proc/{process.pid} cannot be read: {unread.strerror}.") from unread
+    return f"{one.st_dev}:{one.st_ino}"
 
 
 def _started(pid: int) -> int:

@@ -14,6 +14,7 @@ from corral.errors import Invalid
 
 HEAD = "# Written by Corral; changes made here are undone."
 PING, NO_PING = "# ping_check", "no-ping"  # dnsmasq has a word for one of them only
+NAMESPACE = "# namespace "  # it is entered before dnsmasq is started
 BARE_VALUE = re.compile(r"[A-Za-z0-9./:_@+-]+")  # anything else needs quotes
 
 
@@ -60,6 +61,11 @@ def _field_lines(subnet: Subnet) -> list[str]:
         "dhcp-option=option:router" + (f",{subnet.router}" if subnet.router else ""),
         f"port={53 if subnet.dns else 0}",
     ]
+    if subnet.namespace:
+        lines.append(f"{NAMESPACE}{subnet.namespace}")
+    if subnet.mtu:
+        # Few clients ask for it, and none of them knows better.
+        lines.append(f"dhcp-option-force=option:mtu,{subnet.mtu}")
     if subnet.domain:
         lines.append(f"domain={subnet.domain}")
     if subnet.dns_servers:
@@ -85,6 +91,8 @@ def parse(name: str, text: str) -> Parsed:
 def _take(fields: dict[str, Any], line: str) -> bool:
     """Add what a line says to the fields; False if it says no field, or one that was said before."""
     key, _, value = line.partition("=")
+    if line.startswith(NAMESPACE):
+        key, value = NAMESPACE, line.removeprefix(NAMESPACE)
     found = _READERS[key](value) if key in _READERS else {}
     if "options" in found:
         before = fields.get("options", {})
@@ -124,14 +132,21 @@ def _option(value: str) -> dict[str, Any]:
     return {"options": {name: [quoted or bare for quoted, bare in re.findall(r'"([^"]*)"|([^,"]+)', rest)]}}
 
 
+def _forced(value: str) -> dict[str, Any]:
+    said, _, rest = value.partition(",")
+    return {"mtu": int(rest)} if said == "option:mtu" and rest.isdecimal() else {}
+
+
 _READERS: dict[str, Callable[[str], dict[str, Any]]] = {
     PING: lambda _: {"ping_check": True},
     NO_PING: lambda _: {"ping_check": False},
+    NAMESPACE: lambda value: {"namespace": value},
     "interface": lambda value: {"interface": value},
     "port": lambda value: {"dns": value == "53"} if value in ("0", "53") else {},
     "domain": lambda value: {"domain": value},
     "dhcp-range": _range,
     "dhcp-option": _option,
+    "dhcp-option-force": _forced,
 }
 
 

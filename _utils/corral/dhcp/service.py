@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from corral import netns
 from corral.dhcp import files, paths, process
 from corral.errors import Refused
 
+DROP_IN = """\
+# Written by Corral; changes made here are undone.
+[Service]
+NetworkNamespacePath={path}
+"""
 Run = Callable[..., tuple[int, str]]  # argv → exit status and output; see wire.run
 
 UNITS = Path("/etc/systemd/system")
@@ -51,17 +58,20 @@ class Systemd:
         self.digest = hashlib.sha256(text(digest="").encode()).hexdigest()[:16]
         self.template = text(digest=self.digest)
 
-    def flaw(self, subnet: str, serving: process.Process) -> str:
+    def flaw(self, subnet: str, namespace: str | None, serving: process.Process) -> str:
         """Return in words what keeps the subnet from being served after a reboot or a crash."""
         told = f"CORRAL_UNIT={self.digest}" in process.environment(serving)
         if files.read(UNIT) != self.template or not told:
             return "from an older unit"
+        if files.read(_drop_in(subnet)) != _inside(namespace):
+            return "but in another network namespace after a restart"
         return "" if _link(subnet).is_symlink() else "but not started at boot"
 
-    def start(self, subnet: str) -> None:
+    def start(self, subnet: str, namespace: str | None) -> None:
         """Start dnsmasq with the configuration that is written, in place of one that runs."""
         if files.read(UNIT) != self.template:
             files.write(UNIT, self.template)
+        _keep_inside(subnet, namespace)
         unit = _link(subnet).name
         self._systemctl(subnet, "enable", "--quiet", unit)  # it has systemd read the template, too
         self._systemctl(subnet, "restart", unit)
@@ -70,6 +80,7 @@ class Systemd:
         """End dnsmasq for good, even if the template is gone, without which nothing can be disabled."""
         self._systemctl(subnet, "stop", _link(subnet).name)
         files.remove(_link(subnet))
+        _keep_inside(subnet, None)
         self._systemctl(subnet, "daemon-reload")
         _end(subnet)
 
@@ -89,6 +100,26 @@ def _link(subnet: str) -> Path:
     return UNITS / "multi-user.target.wants" / f"corral-dhcp@{subnet}.service"
 
 
+def _drop_in(subnet: str) -> Path:
+    """Return what tells systemd, beside the template, where a subnet is served (systemd.unit(5))."""
+    return UNITS / f"{_link(subnet).name}.d" / "namespace.conf"
+
+
+def _inside(namespace: str | None) -> str | None:
+    return DROP_IN.format(path=netns.PLACE / namespace) if namespace else None
+
+
+def _keep_inside(subnet: str, namespace: str | None) -> None:
+    """Have systemd start a subnet in a network namespace, or in the host's own, from its next reading on."""
+    file, text = _drop_in(subnet), _inside(namespace)
+    if text is not None and files.read(file) != text:
+        files.write(file, text)
+    elif text is None:
+        files.remove(file)
+        with contextlib.suppress(OSError):  # it is not there, or somebody else has files in it
+            file.parent.rmdir()
+
+
 class Alone:
     """A daemon of its own, on a host without an init system; its log is beside its pid file.
 
@@ -100,10 +131,10 @@ class Alone:
         self.run = run
         self.dnsmasq = dnsmasq
 
-    def flaw(self, subnet: str, serving: process.Process) -> str:
+    def flaw(self, subnet: str, namespace: str | None, serving: process.Process) -> str:
         return ""
 
-    def start(self, subnet: str) -> None:
+    def start(self, subnet: str, namespace: str | None) -> None:
         self.stop(subnet)
         text = files.read(paths.config(subnet)) or ""
         files.write(paths.started(subnet), text)
@@ -112,7 +143,8 @@ class Alone:
             if log.exists():
                 log.replace(log.with_name("log.1"))
         argv = [self.dnsmasq, f"--conf-file={paths.started(subnet)}", f"--log-facility={log}", "--quiet-dhcp"]
-        status, said = self.run(argv)  # returns when dnsmasq serves, or has said why it will not
+        # It returns when dnsmasq serves, or has said why it will not.
+        status, said = self.run(netns.command(namespace, *argv))
         if status:
             raise Refused(f"dhcp.{subnet}: dnsmasq does not start: {said}")
 

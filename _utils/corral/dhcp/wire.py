@@ -7,9 +7,11 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network
+from typing import Any
 
+from corral import netns
 from corral.converge import Todo, Wire
 from corral.dhcp import files, paths, process
 from corral.dhcp.leases import give_back, leases, strike_off
@@ -68,27 +70,34 @@ def look(subnet: str) -> Current:
         lines=parsed.lines + strays,
         strays=parsed.strays + strays,
         reservations={who: files.reservations(subnet, who, serving) for who in files.owners(subnet)},
-        running=_running(subnet, text, parsed.fields.get("interface"), serving),
+        running=_running(subnet, text, parsed.fields, serving),
     )
 
 
 def _running(
-    subnet: str, text: str | None, interface: str | None, serving: process.Process | None
+    subnet: str, text: str | None, fields: Mapping[str, Any], serving: process.Process | None
 ) -> bool | str:
     if serving is None:
         return False
     if text is None or files.read(paths.started(subnet)) != text:
         return "with another configuration"
+    namespace, interface = fields.get("namespace"), fields.get("interface")
+    if process.namespace(serving) != netns.identity(namespace):
+        return "in another network namespace"
     # The socket stays bound to a removed device, even if a new one has its name: guests get no answer.
-    if _bound().get(serving.pid) not in (interface, "", None):  # without a device: this kernel cannot tell
+    if _bound(namespace).get(serving.pid) not in (
+        interface,
+        "",
+        None,
+    ):  # without a device: this kernel cannot tell
         return "on a device that is gone"
-    return supervisor(run, dnsmasq()).flaw(subnet, serving) or True
+    return supervisor(run, dnsmasq()).flaw(subnet, namespace, serving) or True
 
 
-def _bound() -> dict[int, str]:
-    """Return the devices that DHCP servers of this host are bound to; empty where nothing can tell."""
+def _bound(namespace: str | None) -> dict[int, str]:
+    """Return the devices that the DHCP servers of a namespace are bound to; empty where nothing can tell."""
     try:
-        status, text = run(["ss", "-Hulnp", "sport", "=", ":67"])
+        status, text = run(netns.command(namespace, "ss", "-Hulnp", "sport", "=", ":67"))
     except NotInstalled:
         return {}
     if status:
@@ -198,35 +207,43 @@ class Removal(Wire[Current, Absent]):
 def _device_faults(subnet: Subnet) -> Iterator[str]:
     """Yield what keeps dnsmasq from serving the subnet on its device, as of now."""
     at = f"{subnet.at}.interface: {subnet.interface}"
-    if subnet.interface not in (name for _, name in socket.if_nameindex()):
-        yield f"{at} is no device of this host"
+    if not netns.identity(subnet.namespace):
+        yield f"{subnet.at}.namespace: there is no network namespace {subnet.namespace!r} on this host"
         return
-    own = _addresses(subnet.interface)
+    where = f"of the namespace {subnet.namespace!r}" if subnet.namespace else "of this host"
+    if subnet.interface not in (name for _, name in netns.inside(subnet.namespace, socket.if_nameindex)):
+        yield f"{at} is no device {where}"
+        return
+    own = _addresses(subnet)
     if not any(address in subnet.prefix for address in own):
         yield f"{at} has no address in {subnet.network}, so dnsmasq would serve nothing"
     for index, one in enumerate(subnet.reservations):
         if IPv4Address(one.address) in own:
             yield f"{subnet.at}.reservations[{index}].address: {one.address} is this host's own"
     ours = process.find(subnet.name)
-    for pid, device in _bound().items():
+    for pid, device in _bound(subnet.namespace).items():
         if device == subnet.interface and (ours is None or pid != ours.pid):
             yield f"{at} is already served by process {pid}"
 
 
 def _neighbours(subnet: Subnet) -> Iterator[str]:
-    """Yield what two subnets of this host cannot share."""
+    """Yield what two subnets of this host cannot share, unless each has a network namespace to itself."""
     for name in subnets():
         other = parse(name, files.read(paths.config(name)) or "").fields if name != subnet.name else {}
+        if other.get("namespace") != subnet.namespace:
+            continue
         if other.get("interface") == subnet.interface:
             yield f"{subnet.at}.interface: {subnet.interface} is that of the subnet {name!r} already"
         if "network" in other and subnet.prefix.overlaps(IPv4Network(other["network"])):
             yield f"{subnet.at}.network: {subnet.network} overlaps {other['network']} of the subnet {name!r}"
 
 
-def _addresses(interface: str) -> list[IPv4Address]:
-    status, text = run(["ip", "-json", "-4", "address", "show", "dev", interface])
+def _addresses(subnet: Subnet) -> list[IPv4Address]:
+    """Return the addresses of the device of a subnet."""
+    within = ["-n", subnet.namespace] if subnet.namespace else []
+    status, text = run(["ip", *within, "-json", "-4", "address", "show", "dev", subnet.interface])
     if status:
-        raise Unavailable(f"The addresses of {interface} cannot be read: {text}")
+        raise Unavailable(f"The addresses of {subnet.interface} cannot be read: {text}")
     return [IPv4Address(one["local"]) for link in json.loads(text) for one in link.get("addr_info", ())]
 
 
@@ -242,7 +259,7 @@ def _test(subnet: str, text: str) -> None:
 def _start(subnet: str, text: str) -> None:
     files.write(paths.config(subnet), text)
     try:
-        supervisor(run, dnsmasq()).start(subnet)
+        supervisor(run, dnsmasq()).start(subnet, parse(subnet, text).fields.get("namespace"))
     except Refused as refused:
         raise Refused(_reason(str(refused))) from None
 
@@ -332,8 +349,8 @@ def release(subnet: str, macs: Iterable[str]) -> list[str]:
         if process.find(subnet) is None:
             strike_off(subnet, gone)
             return addresses
-        here = [address for address in _addresses(whole.interface) if address in whole.prefix]
+        here = [address for address in _addresses(whole) if address in whole.prefix]
         if not here:
             raise Unavailable(f"{whole.at}.interface: {whole.interface} has no address in {whole.network}.")
-        give_back(subnet, theirs, whole.interface, here[0], SECONDS)
+        give_back(whole, theirs, here[0], SECONDS)
         return addresses
