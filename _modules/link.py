@@ -4,7 +4,7 @@ Network devices of this host, as they are.
 
 try:
     from corral.errors import salt_errors
-    from corral.link import wire
+    from corral.link import netlink, wire
 
     MISSING = ""
 except ImportError as missing:
@@ -53,5 +53,5 @@ def show(name=None, namespace=None):
         salt '*' link.show namespace=blue
     """
     with salt_errors():
-        devices = {one: device.shown() for one, device in wire.look(namespace).items()}
+        devices = {one: device.shown() for one, device in netlink.look(namespace).items()}
         return {name: devices.get(name)} if name else devices

@@ -1,5 +1,5 @@
 """
-Network devices of this host: addresses, MTU, up or down, network namespace, by netlink.
+Network devices of this host: addresses, MTU, up or down, routes, network namespace, by netlink.
 
 .. code-block:: yaml
 
@@ -8,12 +8,21 @@ Network devices of this host: addresses, MTU, up or down, network namespace, by 
         - addresses: [172.31.110.1/24, 'fd00:6e::1/64']
         - mtu: 1500
         - up: true
+        - gateway: 172.31.110.254
+        - routes:
+          - {to: 10.20.0.0/16, via: 172.31.110.253, metric: 50}
+          - {to: default, via: 'fd00:6e::fe'}
+          - {to: 10.30.0.0/16}                  # no router: on the link
 
-What is not mentioned stays as it is. Of ``addresses``, those that Corral made and that are no longer declared
-go away; what somebody else made stays: by hand or by the distribution, by DHCP, by keepalived. What Corral
-makes carries its mark (protocol 67 of the address). Linux knows such marks since 5.18; on an older kernel
-nothing is removed. New addresses are added before others are removed, and those that stay
-keep their routes.
+What is not mentioned stays as it is. Of ``addresses``, ``gateway`` and ``routes``, what Corral made and what
+is no longer declared goes away; what somebody else made stays: by hand or by the distribution, by DHCP, by
+keepalived. What Corral makes carries its mark (protocol 67 of the address, or of the route). Linux knows such
+marks of addresses since 5.18; on an older kernel none is removed. What is new is added before other addresses
+are removed, and those that stay keep their routes.
+
+``gateway`` is the route to ``default`` for short. Mentioned alone it speaks of the default routes of the
+device that Corral made; ``routes`` speaks of all that it made. Where somebody else made a route to the same
+network with the same metric through the same device, that one is led by way of the declared router.
 
 The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
 device or the host goes.
@@ -69,6 +78,13 @@ def managed(name, guard=None, **link):
 
     up
         Whether it is up.
+
+    gateway
+        Address of the default router, IPv4 or IPv6; ``null``: none that Corral made.
+
+    routes
+        List of routes of the main table: ``to`` (a network, or ``default``), ``via`` (address of the router;
+        without it the network is on the link) and ``metric`` (default: 0 for IPv4, 1024 for IPv6).
 
     guard
         ``true``: take the change back unless this host is still reached after it. Or a mapping with

@@ -14,9 +14,10 @@ import pytest
 from corral.change import Change
 from corral.converge import converge
 from corral.errors import Unavailable
-from corral.link import wire
+from corral.link import netlink, wire
 from corral.link.model import Device, Host, Link
 from corral.link.plan import plan
+from corral.link.route import OURS
 from tests.support.expect import assert_failed
 
 LINK, PEER = "vt-link0", "vt-link1"
@@ -32,7 +33,7 @@ def add_by(maker: int, address: str) -> None:
     """Add an address with the mark of its maker, which ``ip`` of Debian 12 does not know."""
     bare, _, length = address.partition("/")
     index = json.loads(ip("-json", "link", "show", "dev", LINK))[0]["ifindex"]
-    wire.ask(
+    netlink.ask(
         lambda netlink: netlink.addr("add", index=index, address=bare, prefixlen=int(length), proto=maker)
     )
 
@@ -82,7 +83,7 @@ def test_four_ways(four_ways: State, link: str) -> None:
 @pytest.mark.parametrize(
     ("disturb", "drift"),
     [
-        (lambda: add_by(wire.OURS, "10.72.9.9/24"), {"addresses.10.72.9.9/24": ("10.72.9.9/24", None)}),
+        (lambda: add_by(OURS, "10.72.9.9/24"), {"addresses.10.72.9.9/24": ("10.72.9.9/24", None)}),
         (lambda: ip("link", "set", LINK, "mtu", "1300"), {"mtu": (1300, 1500)}),
         (lambda: ip("link", "set", LINK, "down"), {"up": (False, True)}),
     ],
@@ -165,7 +166,7 @@ def test_a_run_that_timed_out_changes_nothing_later(link: str, monkeypatch: pyte
                 released.wait(60)
             return super().__iter__()
 
-    monkeypatch.setattr(wire, "SECONDS", 0.2)
+    monkeypatch.setattr(netlink, "SECONDS", 0.2)
     before, others = held(), set(threading.enumerate())
     index = json.loads(ip("-json", "link", "show", "dev", link))[0]["ifindex"]
     current = Host({None: {link: Device(index=index)}})
@@ -185,12 +186,12 @@ def test_addresses_of_others_stay(state: State, link: str) -> None:
     ip("address", "add", "10.72.1.1/24", "dev", link, "valid_lft", "600", "preferred_lft", "600")
     ip("address", "add", "10.72.2.1/24", "dev", link)
     add_by(18, "10.72.2.9/32")  # as keepalived marks its own
-    local = [one for one in wire.look()[link].addresses if one.address.startswith("fe80")]
+    local = [one for one in netlink.look()[link].addresses if one.address.startswith("fe80")]
     assert local
     answer = state("link.managed", link, addresses=None)
     assert answer["changes"] == {f"{link}.addresses.10.72.3.1/24": {"old": "10.72.3.1/24", "new": None}}
     assert texts() == ["10.72.1.1/24", "10.72.2.1/24", "10.72.2.9/32"]
-    assert [one for one in wire.look()[link].addresses if one.address.startswith("fe80")] == local
+    assert [one for one in netlink.look()[link].addresses if one.address.startswith("fe80")] == local
     before = texts("lo")
     assert state("link.managed", "lo", addresses=[], up=True)["changes"] == {}
     assert texts("lo") == before and "127.0.0.1/8" in before
@@ -278,10 +279,10 @@ def test_what_the_kernel_refuses(state: State) -> None:
 
 
 def test_a_kernel_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire, "SECONDS", 0.2)
+    monkeypatch.setattr(netlink, "SECONDS", 0.2)
     released = threading.Event()
     with pytest.raises(Unavailable, match="netlink: no answer of the kernel"):
-        wire.ask(lambda _: released.wait(20))
+        netlink.ask(lambda _: released.wait(20))
     released.set()
 
 
@@ -297,6 +298,7 @@ def test_beside_a_running_event_loop(link: str) -> None:
 
 def test_show(salt: Any, state: State, link: str) -> None:
     state("link.managed", link, addresses=["10.72.0.1/24"], up=False)
-    assert salt.cmd("link.show", link) == {link: {"addresses": ["10.72.0.1/24"], "mtu": 1500, "up": False}}
+    shown = {"addresses": ["10.72.0.1/24"], "mtu": 1500, "up": False, "gateway": None, "routes": []}
+    assert salt.cmd("link.show", link) == {link: shown}
     assert {"lo", LINK, PEER} <= set(salt.cmd("link.show"))
     assert salt.cmd("link.show", "vt-nosuch") == {"vt-nosuch": None}

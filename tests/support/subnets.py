@@ -9,6 +9,7 @@ from corral.dhcp.model import OWN, Reservation, Subnet, by_address
 from corral.dhcp.plan import Current
 from corral.dhcp.render import configuration, parse
 from corral.link.model import Device, Held, Host, Link
+from corral.link.route import HeldRoute
 
 
 def desired(name: str, data: Mapping[str, Any]) -> Subnet:
@@ -48,6 +49,7 @@ def devices(data: Mapping[str, Any]) -> dict[str, Device]:
                 Held(one.strip("<>"), not one.startswith("<")) for one in device.get("addresses", ())
             ),
             up=device.get("up", True),
+            routes=tuple(HeldRoute(**one) for one in device.get("routes", ())),
             orphan=device.get("orphan", False),
         )
         for name, device in data.items()

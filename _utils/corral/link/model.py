@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationInfo, field_validator
 
-from corral.kinds import Flag, InterfaceAddress, InterfaceName, Name, Number
+from corral.kinds import Address, Flag, InterfaceAddress, InterfaceName, Name, Number
+from corral.link.route import HeldRoute, Route, shown
 from corral.model import Model
 
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
@@ -37,6 +38,8 @@ class Link(Model):
     mtu: Number = 1500
     addresses: tuple[InterfaceAddress, ...] = ()
     up: Flag = True
+    gateway: Address | None = None
+    routes: tuple[Route, ...] = ()
 
     @field_validator("mtu")
     @classmethod
@@ -45,7 +48,7 @@ class Link(Model):
             raise ValueError(f"{mtu} is not an MTU ({MTU_MIN}–{MTU_MAX})")
         return mtu
 
-    @field_validator("addresses", mode="before")
+    @field_validator("addresses", "routes", mode="before")
     @classmethod
     def _null_is_none(cls, value: Any) -> Any:
         return () if value is None else value
@@ -68,9 +71,33 @@ class Link(Model):
                 raise ValueError(f"{address} needs an MTU of {MTU_MIN_IPV6} at least")
         return addresses
 
+    @field_validator("gateway", "routes")
+    @classmethod
+    def _of_a_device_that_is_up(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("up") is False:
+            raise ValueError("a device that is down has no routes")
+        return value
+
+    @field_validator("routes")
+    @classmethod
+    def _ways_each_once(cls, routes: tuple[Route, ...], info: ValidationInfo) -> tuple[Route, ...]:
+        gateway = info.data.get("gateway")
+        keys = [Route(via=gateway, to="default").key] if gateway else []
+        for route in routes:
+            if route.key in keys:
+                raise ValueError(f"{route.key} is a duplicate route")
+            keys.append(route.key)
+        return routes
+
     @property
     def at(self) -> str:
         return f"links.{self.name}"
+
+    @property
+    def ways(self) -> dict[tuple[str, ...], Route]:
+        """Return all declared routes, the one to the gateway included, by where they are declared."""
+        found: dict[tuple[str, ...], Route] = {("routes", route.key): route for route in self.routes}
+        return {("gateway",): Route(via=self.gateway, to="default"), **found} if self.gateway else found
 
 
 @dataclass(frozen=True)
@@ -100,12 +127,14 @@ class Device:
     mtu: int = 1500
     addresses: tuple[Held, ...] = ()
     up: bool = False
+    routes: tuple[HeldRoute, ...] = ()
     index: int = 0
     orphan: bool = False
 
     def shown(self) -> dict[str, Any]:
         """Return it in the vocabulary of the declaration."""
-        return {"mtu": self.mtu, "addresses": [held.address for held in self.addresses], "up": self.up}
+        said = {"mtu": self.mtu, "addresses": [held.address for held in self.addresses], "up": self.up}
+        return {**said, **shown(self.routes)}
 
 
 Space = str | None  # a network namespace by its name; None is the host's own
@@ -124,8 +153,14 @@ class Host:
         return (link.namespace,) if link.namespace in living else tuple(living)
 
     def device(self, link: Link) -> Device:
-        """Return the declared device; one that is not there yet is taken for one that has just been made."""
-        return next((self.spaces[space][link.name] for space in self.having(link)), Device())
+        """Return the declared device; one that is not there yet is taken for one that has just been made.
+
+        Routes are of a namespace: a device that is moved leaves them behind.
+        """
+        for space in self.having(link):
+            device = self.spaces[space][link.name]
+            return device if space == link.namespace else replace(device, routes=())
+        return Device()
 
     def loopback(self, space: Space) -> bool:
         """Return whether a network namespace is there, and its loopback up."""
@@ -195,4 +230,44 @@ def elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:
         f"{link.at}.addresses[{number}]: {one} is a duplicate address, {taken[one]} has it."
         for number, one in enumerate(map(bare, link.addresses))
         if one in taken
+    )
+
+
+def led_elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:
+    """Return a sentence for each declared route that leads through another device already."""
+    taken = {
+        route.key: name
+        for name, device in devices.items()
+        for route in device.routes
+        if name != link.name and route.key in {one.key for one in link.ways.values()}
+    }
+    return tuple(
+        f"{link.at}.{'.'.join(path)}: the route to {route.key} leads through {taken[route.key]} already."
+        for path, route in link.ways.items()
+        if route.key in taken
+    )
+
+
+def out_of_reach(device: Device, link: Link) -> tuple[str, ...]:
+    """Return a sentence for each router that is in no network on the link, as it is to be."""
+    if link.ways and not device.up and "up" not in link.model_fields_set:
+        return (f"{link.at}.up: {link.name} is down, so no route leads through it.",)
+    staying = [
+        held.address for held in device.addresses if not held.ours or "addresses" not in link.model_fields_set
+    ]
+    near = [ipaddress.ip_interface(one).network for one in (*staying, *link.addresses)]
+    near += [ipaddress.ip_network(one.to) for one in device.routes if one.via is None]
+    near += [ipaddress.ip_network(one.to) for one in link.routes if one.via is None]
+    own = {bare(one) for one in (*staying, *link.addresses)}
+    itself = tuple(
+        f"{link.at}.{'.'.join(path)}: {route.via} is an address of {link.name} itself."
+        for path, route in link.ways.items()
+        if route.via in own
+    )
+    return itself or tuple(
+        f"{link.at}.{'.'.join(path)}: {route.via} is in no network that {link.name} has an address of."
+        for path, route in link.ways.items()
+        if route.via
+        and not (one := ipaddress.ip_address(route.via)).is_link_local
+        and not any(one in network for network in near)
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from corral.change import Change
 from corral.converge import Todo
 from corral.link.model import Device, Host, Inhabited, Link, Namespace
+from corral.link.route import EVERYTHING, HeldRoute
+
+ON_LINK = "on link"  # of a route without a router
 
 
 def plan(current: Host, desired: Link) -> Todo:
@@ -12,8 +15,8 @@ def plan(current: Host, desired: Link) -> Todo:
 
     A device that is not there yet is taken for one that has just been made. One that moves to another
     namespace keeps what it has. Taking a device down takes IPv6 addresses off it, so that comes before they
-    are added (and those that stay are put back); an address is added before others are removed, so that the
-    host can be reached after any step.
+    are added (and those that stay are put back); a route needs the addresses, and a device that is up. What
+    is new comes before others are removed, so that the host can be reached after any step.
     """
     name = desired.name
     device = current.device(desired)
@@ -26,11 +29,9 @@ def plan(current: Host, desired: Link) -> Todo:
         if "up" in mentioned and device.up != desired.up
         else ()
     )
-    if not desired.up:
-        todo += switch
-    if "addresses" in mentioned:
-        todo += _addresses(name, device, desired)
-    return todo + switch if desired.up else todo
+    added, gone = _addresses(device, desired) if "addresses" in mentioned else ((), ())
+    todo += added + switch if desired.up else switch + added
+    return todo + _routes(device, desired) + gone
 
 
 def plan_absent(current: Inhabited | None, desired: Namespace) -> Todo:
@@ -47,8 +48,40 @@ def _namespace(current: Host, desired: Link) -> Todo:
     return todo
 
 
-def _addresses(name: str, device: Device, desired: Link) -> Todo:
+def _addresses(device: Device, desired: Link) -> tuple[Todo, Todo]:
+    """Return which addresses are to be added, and which are to go."""
+    name = desired.name
     held = {one.address for one in device.addresses}
-    added = [Change((name, "addresses", one), None, one) for one in desired.addresses if one not in held]
-    gone = [one.address for one in device.addresses if one.ours and one.address not in desired.addresses]
-    return (*added, *(Change((name, "addresses", one), one, None) for one in gone))
+    added = (Change((name, "addresses", one), None, one) for one in desired.addresses if one not in held)
+    gone = (one.address for one in device.addresses if one.ours and one.address not in desired.addresses)
+    return tuple(added), tuple(Change((name, "addresses", one), one, None) for one in gone)
+
+
+def _routes(device: Device, desired: Link) -> Todo:
+    """Return what leads to the declared routes; where another router is declared, that is one step."""
+    name, wanted = desired.name, desired.ways
+    todo = []
+    for path, route in wanted.items():
+        there = [held.via or ON_LINK for held in device.routes if held.key == route.key]
+        via = route.via or ON_LINK
+        if via not in there:
+            todo.append(Change((name, *path), there[0] if there else None, via))
+    keys = {route.key for route in wanted.values()}
+    stale = [held for held in device.routes if held.ours and held.key not in keys]
+    gone = {_place(held, desired): held.via or ON_LINK for held in stale if _governed(held, desired)}
+    going = [Change((name, *place), via, None) for place, via in gone.items()]
+    # A gateway of the other version of IP takes the place of this one: first it goes, then the other comes.
+    return tuple(
+        sorted((*going, *todo), key=lambda change: not (change.removes and "gateway" in change.path))
+    )
+
+
+def _governed(held: HeldRoute, desired: Link) -> bool:
+    """Whether a route goes for not being declared: ``routes`` speaks of all, ``gateway`` of its own kind."""
+    kind = {"routes", "gateway"} if held.key in EVERYTHING.values() else {"routes"}
+    return bool(kind & desired.model_fields_set)
+
+
+def _place(held: HeldRoute, desired: Link) -> tuple[str, ...]:
+    its_own = "gateway" in desired.model_fields_set and held.key in EVERYTHING.values()
+    return ("gateway",) if its_own else ("routes", held.key)

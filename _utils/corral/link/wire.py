@@ -1,4 +1,4 @@
-"""The devices of this host, by netlink (rtnetlink(7))."""
+"""What brings the devices of this host, and its network namespaces, to what is declared."""
 
 from __future__ import annotations
 
@@ -7,88 +7,39 @@ import errno
 import ipaddress
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from socket import AF_INET, AF_INET6
+from typing import Any
 
 from corral import netns
 from corral.change import Change
 from corral.converge import Todo, Wire
-from corral.errors import NotInstalled, Refused, Unavailable
+from corral.errors import Refused, Unavailable
 from corral.guard import Undo
 from corral.link import namespace
 from corral.link.model import (
     EVERYWHERE,
     Device,
-    Held,
     Host,
     Inhabited,
     Link,
     Namespace,
     Space,
     elsewhere,
+    led_elsewhere,
+    out_of_reach,
     too_narrow,
 )
+from corral.link.netlink import ask, held, look
+from corral.link.plan import ON_LINK
+from corral.link.route import EVERYTHING, METRIC, OURS
 from corral.link.undo import undo
 
-Result = TypeVar("Result")
-
-SECONDS = 10.0
-DUMPS = 3  # of a list that changes while it is read
-IFF_UP = 0x1
+RT_SCOPE_LINK = 253
 LOOPBACK = 1  # the number of ``lo``, in every network namespace
-OURS = 67  # who made an address (IFA_PROTO, Linux 5.18): 0 to 3 are the kernel's, daemons have their own
-IFA_F_PERMANENT = 0x80
 PROMOTE = "/proc/sys/net/ipv4/conf/{}/promote_secondaries"
-
-
-def ask(question: Callable[[Any], Result], space: Space = None) -> Result:
-    """Open a netlink socket, ask, and return the answer.
-
-    It is asked in a thread: pyroute2 knows no timeout, and will not work beside the event loop of the minion.
-
-    space
-        The network namespace to ask in, by its name; the host's own by default.
-
-    Raises ``Unavailable`` when the kernel has not answered in time.
-    """
-    answers: list[Result] = []
-    failures: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            netns.enter(space)  # the thread only, which ends here
-            with _iproute() as netlink:
-                answers.append(question(netlink))
-        except BaseException as failed:  # handed over to the thread that asks
-            failures.append(failed)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(SECONDS)
-    if failures and isinstance(failures[0], OSError):
-        raise Unavailable(f"netlink: {failures[0].strerror or failures[0]}.") from failures[0]
-    if failures:
-        raise failures[0]
-    if not answers:
-        raise Unavailable(f"netlink: no answer of the kernel for {SECONDS:.0f} s.")
-    return answers[0]
-
-
-def _iproute() -> Any:
-    try:
-        from pyroute2 import IPRoute  # loads slowly: only when a link is looked at
-    except ImportError:
-        raise NotInstalled(
-            "pyroute2 is not installed (package python3-pyroute2, or pyroute2.minimal by pip)."
-        ) from None
-    return IPRoute()
-
-
-def look(space: Space = None) -> dict[str, Device]:
-    """Return all devices of a network namespace with their addresses, by name."""
-    return ask(_devices, space)
 
 
 def namespaces() -> dict[str, Inhabited]:
@@ -101,45 +52,6 @@ def namespaces() -> dict[str, Inhabited]:
         )
         for name in netns.names()
     }
-
-
-def _devices(netlink: Any) -> dict[str, Device]:
-    from pyroute2.netlink.exceptions import NetlinkError
-
-    for _ in range(DUMPS):
-        try:
-            links, addresses = list(netlink.get_links()), list(netlink.get_addr())
-            break
-        except NetlinkError as failed:  # the list changed while it was read, or no memory
-            reason = os.strerror(failed.code)
-    else:
-        raise Unavailable(f"netlink: the devices of this host cannot be read: {reason}.")
-    by_index: dict[int, list[Held]] = {}
-    for address in addresses:
-        by_index.setdefault(address["index"], []).append(_held(address))
-    return {
-        link.get_attr("IFLA_IFNAME"): Device(
-            mtu=link.get_attr("IFLA_MTU"),
-            addresses=tuple(by_index.get(link["index"], ())),
-            up=bool(link["flags"] & IFF_UP),
-            index=link["index"],
-            orphan=_orphan(link),
-        )
-        for link in links
-    }
-
-
-def _orphan(link: Any) -> bool:
-    """Return whether it is a tun or tap device without a program: Linux takes the carrier off such a one."""
-    info = link.get_attr("IFLA_LINKINFO")
-    return bool(info) and info.get_attr("IFLA_INFO_KIND") == "tun" and link.get_attr("IFLA_CARRIER") == 0
-
-
-def _held(message: Any) -> Held:
-    address = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-    one = ipaddress.ip_interface(f"{address}/{message['prefixlen']}")
-    flags = message.get_attr("IFA_FLAGS") or message["flags"]
-    return Held(str(one), message.get_attr("IFA_PROTO") == OURS, bool(flags & IFA_F_PERMANENT))
 
 
 class Netlink(Wire[Host, Link]):
@@ -174,7 +86,9 @@ class Netlink(Wire[Host, Link]):
         if desired.name == "lo" and spaces != (desired.namespace,):
             return (f"{desired.at}.namespace: there is no network namespace {desired.namespace!r}.",)
         neighbours = current.spaces.get(desired.namespace, {})
-        return elsewhere(neighbours, desired) + too_narrow(current.device(desired), desired)
+        device = current.device(desired)
+        lacking = elsewhere(neighbours, desired) + too_narrow(device, desired)
+        return lacking + led_elsewhere(neighbours, desired) + out_of_reach(device, desired)
 
     def undo(self, todo: Todo, current: Host, desired: Link) -> Undo:
         return undo(todo, current.device(desired), desired)
@@ -304,13 +218,15 @@ def _change(netlink: Any, index: int, change: Change, made_by: int = OURS) -> No
             netlink.link("set", index=index, mtu=change.new)
         elif change.path[1] == "up":
             netlink.link("set", index=index, state="up" if change.new else "down")
+        elif change.path[1] in ("gateway", "routes"):
+            _lead(netlink, index, change)
         elif change.creates:
             netlink.addr("add", index=index, proto=made_by, **_spec(change.new))
         else:
             netlink.addr("del", index=index, **_spec(change.old))
     except NetlinkError as refused:
         # Somebody was faster: what was to be done is done.
-        if refused.code not in (errno.EEXIST, errno.EADDRNOTAVAIL):
+        if refused.code not in (errno.EEXIST, errno.EADDRNOTAVAIL, errno.ESRCH):
             value = change.old if change.removes else change.new
             reason = os.strerror(refused.code)
             raise Refused(f"links.{change.dotted}: the kernel refuses {value!r}: {reason}.") from refused
@@ -324,9 +240,30 @@ def _spec(address: str) -> dict[str, Any]:
     return spec
 
 
+def _lead(netlink: Any, index: int, change: Change) -> None:
+    """Add, replace or remove a route."""
+    via = change.old if change.removes else change.new
+    default = EVERYTHING[6 if ":" in via else 4]
+    to, _, metric = (default if change.path[1] == "gateway" else change.path[2]).partition(" metric ")
+    network = ipaddress.ip_network(to)
+    spec: dict[str, Any] = {
+        "oif": index,
+        "proto": OURS,
+        "family": AF_INET if network.version == 4 else AF_INET6,
+    }
+    spec["dst"] = "default" if to in EVERYTHING.values() else to
+    spec["priority"] = int(metric) if metric else METRIC[network.version]
+    if via != ON_LINK:
+        spec["gateway"] = via
+    elif network.version == 4:
+        spec["scope"] = RT_SCOPE_LINK
+    # What is replaced may be anybody's, but it is this device's: another one's would have been refused.
+    netlink.route("del" if change.removes else "add" if change.creates else "replace", **spec)
+
+
 def _put_back(netlink: Any, name: str, device: Device) -> None:
     """Add again what went with the device's going down: Linux takes IPv6 addresses off it."""
-    held = {_held(message).address for message in netlink.get_addr(index=device.index)}
+    held = {held(message).address for message in netlink.get_addr(index=device.index)}
     for one in device.addresses:
         if one.lasting and one.address not in held and not ipaddress.ip_interface(one.address).is_link_local:
             change = Change((name, "addresses", one.address), None, one.address)
