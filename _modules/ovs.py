@@ -77,7 +77,7 @@ def plan_(timeout=10, **switch):
             "The switch",
             {"test": True},
             declare=lambda: Switch.declare(declaration),
-            wire=lambda _: wire.Wire(MANAGED, timeout),
+            wire=lambda desired: wire.Wire(MANAGED, timeout, desired),
             plan=partial(planner, exact=True),
         )
         if preview["result"] is False:

@@ -1,5 +1,6 @@
 """
-Open vSwitch as declared: bridges, ports, VLANs, tunnels and bonds.
+Open vSwitch as declared: bridges, ports, VLANs, tunnels, bonds, mirrors, exporters, QoS, controllers,
+managers, OpenFlow flows, and any column of its database.
 
 Every state reads the database of Open vSwitch once, plans, and writes all that differs as **one**
 transaction, which the database refuses when somebody else changed the same rows in between (it is
@@ -8,16 +9,19 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
 
 - What is not mentioned stays as it is; ``null`` sets a value back to Open vSwitch's default, and makes
   a bridge, port or bond absent.
-- ``switch_managed`` is exact: bridges, and ports and bonds of the bridges where ``ports`` or ``bonds`` are
-  mentioned, that *it* made and that are no longer declared go away, and so do tunnel options beside
-  mentioned ``options``. The other states only add, or remove the one thing they name.
+- ``switch_managed`` is exact: what *it* made and what is no longer declared goes away, bridges as well as the
+  ports, bonds, controllers, mirrors, managers and flows where these are mentioned, and so do tunnel options
+  beside mentioned ``options``. The other states only add, or remove the one thing they name.
 - A host has **one** ``switch_managed``, since it is the whole of what that state ever made there: two of them
   would take each other's bridges away in every run. Its id may change at any time; what it makes is not
   marked with it. Parts that are declared in several places are merged in pillar, or are the other states'.
 - What Corral makes carries ``external_ids:corral``. What somebody else made, a guest's ``vnet`` port or
   another tool's bridge, is changed where it is declared and is never purged.
 - ``external_ids`` and ``other_config`` are compared key by key, members of a bond and trunks as a whole.
-- A port, bond member or bond that is declared in another place than it is in is moved there.
+- Flows are written after the database, in one bundle for each bridge: all of them or none. Those that Corral
+  made have its cookie; flows with another cookie are left alone, and a declared one never takes their place.
+  ovs-ofctl(8) reads and compares them, so they may be written in any way it takes, with names of ports;
+  changes show them in the words of OpenFlow 1.4, where ``strip_vlan`` is ``pop_vlan``.
 
 .. code-block:: yaml
 
@@ -37,6 +41,10 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
                 vx-east:
                   type: vxlan
                   options: {remote_ip: 192.0.2.7, key: 5001}
+                  bfd: {enable: true}
+                to-int:                   # a patch pair: both ends are declared here
+                  peer: to-phy
+                  peer_bridge: br-int
                 old0: null                # must not be there
               bonds:
                 bond0:
@@ -45,7 +53,19 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
                   lacp: active
                   lacp_time: fast
                   up_delay: 200
+              mirrors:
+                span: {select_all: true, output_port: web0}
+              sflow: {targets: ["192.0.2.9:6343"], agent: eth1, sampling: 64}
+              flows:
+                - priority=10,in_port=web0,udp,actions=drop
+            br-int: {datapath_type: netdev, fail_mode: secure}
+            mgmt0: {parent: ovsbr0, vlan: 123}  # a fake bridge
             ovsbr9: null
+        - managers:
+            "ptcp:6640:127.0.0.1": {}
+        - other_config: {max-idle: 20000}
+        - db:                             # what there is no word for, by table, record and column
+            Port: {web0: {other_config: {rstp-path-cost: 100}}}
 
 The same, one thing at a time:
 
@@ -64,7 +84,7 @@ The same, one thing at a time:
         - require:
           - ovs: ovsbr0
 
-The words and rules are those of ovs-vswitchd.conf.db(5). Open vSwitch 2.6 or later.
+The words and rules are those of ovs-vswitchd.conf.db(5). Open vSwitch 2.8 or later.
 """
 
 from functools import partial
@@ -72,6 +92,7 @@ from functools import partial
 try:
     from corral.converge import converge
     from corral.ovs.model import Switch
+    from corral.ovs.options import OPTIONS
     from corral.ovs.plan import MANAGED, plan
     from corral.ovs.wire import Wire
 
@@ -102,6 +123,24 @@ def switch_managed(name, timeout=10, **switch):
     ports, bonds
         Names, each with ``null``, of what must be absent from every bridge.
 
+    managers
+        OVSDB managers by target (``ssl:192.0.2.7:6640``, ``ptcp:6640:127.0.0.1``), each with
+        ``inactivity_probe`` and ``max_backoff`` in milliseconds, ``connection_mode``, ``external_ids`` and
+        ``other_config``, or ``null``.
+
+    ssl
+        ``private_key``, ``certificate`` and ``ca_cert``, absolute paths of files on the host, and
+        ``bootstrap_ca_cert``; ``null`` for none.
+
+    other_config, external_ids
+        Texts by key, of the switch as a whole: ``dpdk-init``, ``max-idle``.
+
+    db
+        Columns by table and record, for what there is no other word: ``{Port: {web0: {other_config: {…}}}}``.
+        A record is called by its name, a manager or controller by its target, the only row of
+        ``Open_vSwitch`` or ``SSL`` by ``.``, any other by its UUID. Maps are compared key by key, sets as a
+        whole; columns that refer to other rows, and those that ovs-vswitchd writes, cannot be set.
+
     timeout
         Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
     """
@@ -123,6 +162,30 @@ def bridge_present(name, timeout=10, **settings):
 
     stp, rstp, mcast_snooping
         ``true`` or ``false``.
+
+    protocols
+        The versions of OpenFlow that it takes (``[OpenFlow10, OpenFlow13]``). Default: all.
+
+    flood_vlans
+        VLANs whose frames are flooded and never learned from.
+
+    parent, vlan
+        Make it a fake bridge: the VLAN of another bridge. Its ``ports`` and ``bonds`` are that bridge's, on
+        that VLAN; with another ``vlan`` all of them move, undeclared ones too.
+
+    controllers
+        OpenFlow controllers by target (``tcp:192.0.2.7:6653``), each with the settings of the table
+        Controller, or ``null``.
+
+    mirrors
+        Mirrors by name: ``select_all`` or ``select_src_port``, ``select_dst_port`` and ``select_vlan``, and
+        ``output_port`` or ``output_vlan``, ``snaplen`` in bytes; or ``null``.
+
+    netflow, sflow, ipfix
+        Its exporter, with ``targets`` and the settings of the tables NetFlow, sFlow and IPFIX, or ``null``.
+
+    flows
+        OpenFlow flows as ovs-ofctl(8) takes them, without a cookie.
 
     external_ids, other_config
         Texts by key.
@@ -161,12 +224,16 @@ def port_present(name, bridge, timeout=10, **settings):
 
     type
         ``system`` (default): an existing network interface of the host; ``internal``: a new one;
-        ``vxlan``, ``gre``, ``geneve``: a tunnel; ``patch``: a cable to another bridge. The name of the first
-        two has at most 15 characters, that of the others 63.
+        ``vxlan``, ``gre``, ``geneve``, ``stt``, ``erspan``, ``ip6gre``, ``ip6erspan``, ``gtpu``: a tunnel;
+        ``patch``: a cable to another bridge; ``dpdk``, ``afxdp`` and more. The name of the first two has at
+        most 15 characters, that of the others 63.
 
     options
-        Options of the type by name, for example ``remote_ip`` and ``key`` of a tunnel, ``peer`` of a patch.
+        Options of the type by name, for example ``remote_ip`` and ``key`` of a tunnel.
         A ``psk`` is a secret: it stays as it is, and is neither declared nor shown.
+
+    peer, peer_bridge
+        Make it a patch, with its other end of that name on that bridge.
 
     tag
         The VLAN of an access port, or the native VLAN. From 1 to 4094.
@@ -177,8 +244,31 @@ def port_present(name, bridge, timeout=10, **settings):
     vlan_mode
         ``access``, ``trunk``, ``native-tagged``, ``native-untagged`` or ``dot1q-tunnel``.
 
+    cvlans
+        The customer VLANs that a ``dot1q-tunnel`` port takes.
+
+    protected
+        ``true``: no frames to other protected ports.
+
+    mac
+        The MAC address of an internal port.
+
     mtu
         The MTU to ask for, in bytes.
+
+    ofport_request
+        The OpenFlow number to ask for.
+
+    ingress_policing_rate, ingress_policing_burst
+        What is received at most, in kbit/s, and how much more at once, in kbit. Default: 0, any amount.
+
+    qos
+        What is sent at what rate: ``type`` (``linux-htb``, …), ``other_config`` (``max-rate`` in bit/s) and
+        ``queues`` by number, each with ``dscp`` and ``other_config``; ``null`` for none.
+
+    bfd, cfm, lldp
+        Settings of Bidirectional Forwarding Detection (``enable``, ``min_rx``), of Connectivity Fault
+        Management (``mpid``, ``interval``, ``extended``) and of LLDP (``enable``) by key.
 
     external_ids, other_config
         Texts by key.
@@ -206,6 +296,93 @@ def port_absent(name, bridge=None, timeout=10):
     return _converged(name, "ovs.port_absent", timeout, _absent("ports", name, bridge), within=True)
 
 
+def tunnel_present(name, bridge, type, timeout=10, options=None, **settings):
+    """
+    Ensure that a tunnel is on a bridge, with its options beside the settings of its port.
+
+    .. code-block:: yaml
+
+        vx-east:
+          ovs.tunnel_present:
+            - bridge: br-tun
+            - type: vxlan
+            - remote_ip: 192.0.2.7
+            - key: flow
+            - bfd: {enable: true}
+
+    name
+        The port.
+
+    bridge
+        The bridge, which must be there.
+
+    type
+        ``vxlan``, ``gre``, ``geneve``, ``stt``, ``erspan``, ``ip6gre``, ``ip6erspan`` or ``gtpu``.
+
+    remote_ip, local_ip, key, dst_port, csum, tos, ttl, df_default, …
+        The options of the type.
+
+    options
+        The same, as a mapping.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+    """
+    given = _mentioned(settings)
+    known = OPTIONS.get(type, {})
+    own = {key: given.pop(key) for key in list(given) if key in known}
+    port = {"type": type, "options": {**(options or {}), **own}, **given}
+    return _converged(
+        name, "ovs.tunnel_present", timeout, {"bridges": {bridge: {"ports": {name: port}}}}, within=True
+    )
+
+
+def tunnel_absent(name, bridge=None, timeout=10):
+    """
+    Ensure that a tunnel is not there.
+
+    name
+        Its port.
+
+    bridge
+        Leave the port alone when it is on another bridge than this. Default: whatever bridge it is on.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+    """
+    return _converged(name, "ovs.tunnel_absent", timeout, _absent("ports", name, bridge), within=True)
+
+
+def db_set(name, table, columns, record=None, timeout=10):
+    """
+    Ensure that columns of the database have these values, for what there is no other word.
+
+    .. code-block:: yaml
+
+        web0:
+          ovs.db_set:
+            - table: Port
+            - columns: {other_config: {rstp-path-cost: 100}}
+
+    name
+        The record, unless ``record`` is given.
+
+    table
+        The table.
+
+    columns
+        Values by column: maps are compared key by key, sets as a whole, ``null`` empties.
+
+    record
+        The record: its name, a manager's or controller's target, ``.``, or its UUID. Default: ``name``.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+    """
+    declared = {"db": {table: {name if record is None else record: columns}}}
+    return _converged(name, "ovs.db_set", timeout, declared, within=True)
+
+
 def bond_present(name, bridge, timeout=10, **settings):
     """
     Ensure that a bond is on a bridge, with the settings given; members that stay, stay connected.
@@ -231,7 +408,7 @@ def bond_present(name, bridge, timeout=10, **settings):
     up_delay, down_delay
         Milliseconds for which a link must be up, or down, before it counts. Default: 0.
 
-    tag, trunks, vlan_mode, external_ids, other_config
+    tag, trunks, vlan_mode, cvlans, protected, qos, external_ids, other_config
         As for ``port_present``.
 
     timeout
@@ -272,6 +449,6 @@ def _converged(name, maker, timeout, declaration, **how):
         name,
         __opts__,
         declare=lambda: Switch.declare(_mentioned(declaration)),
-        wire=lambda _: Wire(maker, timeout),
-        plan=partial(plan, **how),
+        wire=lambda desired: Wire(maker, timeout, desired),
+        plan=partial(plan, maker=maker, **how),
     )

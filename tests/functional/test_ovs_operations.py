@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,9 @@ def _ready(socket: Path) -> None:
 
 def _read(database: Database) -> Host:
     """Return the switch, without the errors that every port has where no ovs-vswitchd is."""
-    _, *tables = database.transact([select(table, columns) for table, columns in COLUMNS.items()])
-    found = host(*(table["rows"] for table in tables))
-    return Host(_faultless(found.bridges), found.owners, found.rows)
+    answers = database.transact([select(table, columns) for table, columns in COLUMNS.items()])
+    found = host({table: answer["rows"] for table, answer in zip(COLUMNS, answers, strict=True)})
+    return replace(found, bridges=_faultless(found.bridges))
 
 
 def _faultless(bridges: Bridges) -> Any:
@@ -81,6 +82,8 @@ def test_the_database_has_what_the_plan_says(database: Database, first: Host, de
     }
     database.transact([root])
     assert _read(database).bridges == {}
+    for table in ("QoS", "Queue"):
+        database.transact([{"op": "delete", "table": table, "where": []}])
 
     _, made, _ = _carry_out(database, Switch.declare({"bridges": declarable(first.bridges)}))
     assert made.bridges == first.bridges, "parse after render"

@@ -39,8 +39,8 @@ WRONG = [
     ({"bridge": {}}, "bridge: unknown key"),
     (
         port(type="tunnel"),
-        "bridges.br0.ports.p1.type: 'tunnel' is not valid, input should be 'system', 'internal', 'vxlan',"
-        " 'gre', 'geneve' or 'patch'",
+        "bridges.br0.ports.p1.type: 'tunnel' is not valid, input should be 'system', 'internal', 'tap',"
+        " 'vxlan', 'gre', 'geneve',",
     ),
     (
         port(mtu="1500"),

@@ -79,7 +79,7 @@ def test_a_plan_leaves_its_input_alone(current: Host, desired: Switch) -> None:
 
 @given(switches.hosts())
 def test_the_rows_of_these_switches_describe_them(current: Host) -> None:
-    read = host(*switches.tables(current.bridges, current.owners))
+    read = host(switches.tables(current.bridges, current.owners))
     assert read.bridges == current.bridges
     assert read.owners.items() <= current.owners.items()
 

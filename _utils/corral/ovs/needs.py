@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
+from typing import Any
 
 from corral.change import Change, Path
 from corral.converge import Todo
-from corral.ovs.host import Host, advance, made
+from corral.ovs.checks import TABLES
+from corral.ovs.host import CHILDREN, Host, advance, made, of_bridges
 
 OWN_DEVICES = ("internal", "tap")  # types of interfaces whose device on the host Open vSwitch makes
 
@@ -26,6 +28,11 @@ def lacking(todo: Todo, current: Host, devices: Container[str]) -> Iterator[str]
             yield f"bridges.{'.'.join(path)}: {what}."
         elif known == "system" and name not in devices:
             yield f"bridges.{'.'.join(path)}: there is no network interface {name} on this host."
+    for change in todo:
+        kind = _type_given(change)
+        if kind and current.types and kind not in current.types:
+            has = ", ".join(sorted(current.types))
+            yield f"bridges.{change.dotted}: this Open vSwitch has no type {kind}, only {has}."
     for name, path in interfaces_made(todo).items():
         there = name in devices and name in current.devices  # before and after the look at the database
         if there and _known(current, name) not in OWN_DEVICES:
@@ -77,15 +84,33 @@ def bridges_needed(todo: Todo, current: Host) -> dict[str, Path]:
     return {
         change.path[0]: change.path[:1]
         for change in todo
-        if change.path[0] not in made_here and change.path[0] not in current.bridges
+        if change.path[0] not in TABLES
+        and change.path[0] not in made_here
+        and change.path[0] not in current.bridges
     }
+
+
+def records_needed(todo: Todo, current: Host, declared: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a sentence for each record that ``db`` speaks of and that neither is there nor is made."""
+    after = advance(current.bridges, todo) if declared else {}
+    made_here = {
+        *after,
+        *(name for spec in after.values() for kind in CHILDREN for name in spec.get(kind, ())),
+    }
+    bonds = (bond for spec in after.values() for bond in spec.get("bonds", {}).values())
+    made_here |= {member for bond in bonds for member in bond["members"]}
+    for table, records in declared.items():
+        for name in records:
+            record = current.columns.get((table, name))
+            if record is None or (record.row is None and name not in made_here):
+                yield f"db.{table}.{name}: there is no such record."
 
 
 def interfaces_touched(todo: Todo, current: Host) -> set[str]:
     """Return the interfaces that are part of what a plan changes, as they are after it."""
     after = advance(current.bridges, todo)
     touched = set()
-    for change in todo:
+    for change in (change for change in todo if of_bridges(change)):
         path = change.path
         if path[1:2] == ("ports",):
             touched.add(path[2])

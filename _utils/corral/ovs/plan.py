@@ -12,10 +12,14 @@ from typing import Any
 
 from corral.change import Change, Path
 from corral.converge import Todo
-from corral.errors import Invalid, Refused
-from corral.kinds import interface_name
-from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, Bridges, Host, Spec, copied, made, step
-from corral.ovs.model import NEEDS_LACP, SECRETS, TUNNELS, Switch, Where, names, needs_lacp, vlan_fault
+from corral.errors import Refused
+from corral.ovs import columns, flows
+from corral.ovs.checks import SECRETS
+from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, QUIET, Bridges, Host, Spec, copied, made, step
+from corral.ovs.model import Switch
+from corral.ovs.parts import HANGS, MANY, PARTS, ROOT
+from corral.ovs.results import check_bond, check_mirror, check_part, check_type, check_vlans
+from corral.ovs.shorthand import Wanted, written_out
 
 # What a plan says of a new object whether it was mentioned or not.
 FRESH: dict[str, Spec] = {
@@ -28,40 +32,50 @@ FRESH: dict[str, Spec] = {
 MANAGED = "ovs.switch_managed"
 
 
-def plan(current: Host, desired: Switch, exact: bool = False, within: bool = False) -> Todo:
+def plan(
+    current: Host, desired: Switch, exact: bool = False, within: bool = False, maker: str = MANAGED
+) -> Todo:
     """Return the changes from a host's switch to the declaration.
 
     exact
-        Take away what ``switch_managed`` once made and what is no longer declared, and options that
-        are not mentioned beside mentioned ones.
+        Take away what ``maker`` once made and what is no longer declared, and options that are not
+        mentioned beside mentioned ones.
     within
         The declaration is a part of bridges that must already be there: make no bridge.
+    maker
+        The state function that the declaration is for.
 
     Raises ``Refused`` or ``Invalid`` when no plan keeps to the declaration.
     """
-    wanted = desired.declared()
-    claims = {name: _path(where) for where, name in names(desired)}
-    planner = _Planner(current, claims, exact, within)
-    planner.doom(wanted)
-    for name, bridge in wanted.get("bridges", {}).items():
+    declared = desired.declared()
+    wanted = written_out(declared.get("bridges", {}))
+    planner = _Planner(current, wanted, exact, within, maker)
+    planner.doom(declared)
+    planner.switch({key: declared[key] for key in (*HANGS[ROOT], *SWITCH_MAPS) if key in declared})
+    for name, bridge in wanted.bridges.items():
         if bridge is not None:
             planner.bridge(name, bridge)
     for path in list(planner.doomed):
         planner.remove(path)
-    return tuple(planner.todo)
+    for name, bridge in wanted.bridges.items():
+        planner.mirrors(name, bridge or {})
+        if bridge is not None and "flows" in bridge:
+            difference = current.flows.get(name) or flows.as_declared(bridge["flows"])
+            planner.todo += flows.changes(name, difference, flows.cookie(maker), exact)
+    return (*planner.todo, *columns.changes(current.columns, declared.get("db", {})))
 
 
-def _path(where: Where) -> Path:
-    """Return the path of the bridge, port or bond that a place in a declaration belongs to."""
-    return tuple(str(step) for step in where[1:4])
+SWITCH_MAPS = ("other_config", "external_ids")
 
 
 class _Planner:
     """The switch as it is after the steps so far, and where each name is in it."""
 
-    def __init__(self, current: Host, claims: Mapping[str, Path], exact: bool, within: bool) -> None:
-        self.owners, self.exact, self.within = current.owners, exact, within
-        self.claims = claims  # where each name is declared
+    def __init__(self, current: Host, wanted: Wanted, exact: bool, within: bool, maker: str) -> None:
+        self.current, self.wanted, self.exact, self.maker = current, wanted, exact, maker
+        self.owners = current.owners
+        self.needed = set(wanted.bridges) if within else wanted.implied  # bridges that must be there already
+        self.claims = {name: path for path, name in wanted.names()}  # where each name is declared
         self.bridges, self.shared = current.bridges, True
         self.todo: list[Change] = []
         self.doomed: dict[Path, str] = {}  # what must go → "declared" or "purge"
@@ -74,39 +88,55 @@ class _Planner:
 
     # What has to go
 
-    def doom(self, wanted: Mapping[str, Any]) -> None:
-        bridges = wanted.get("bridges", {})
+    def doom(self, declared: Mapping[str, Any]) -> None:
         for kind in CHILDREN:
-            for name in wanted.get(kind, {}):
+            for name in declared.get(kind, {}):
                 if name in self.bridges:
                     raise Refused(f"{kind}.{name}: is a bridge and goes only with bridges.{name}: null")
                 self._doom_port(name)
-        for name, bridge in bridges.items():
+        for name, bridge in self.wanted.bridges.items():
             if bridge is None and name in self.bridges:
                 self.doomed[(name,)] = "declared"
+            elif bridge is None:
+                self._doom_fake(name)
             for kind in CHILDREN:
                 for port, settings in (bridge or {}).get(kind, {}).items():
                     if settings is None:
                         self._doom_port(port, on=name)
-        if self.exact and "bridges" in wanted:
-            self._doom_undeclared(bridges)
+        if self.exact and "bridges" in declared:
+            self._doom_undeclared()
+
+    def _doom_fake(self, name: str) -> None:
+        """Let a fake bridge go with the ports that are on it, as ``ovs-vsctl del-br`` does."""
+        holder = self.holders.get(name)
+        fake = self._spec(holder) if holder else None
+        if holder and fake and fake.get("fake_bridge"):
+            for path, spec in self._children(holder[0]):
+                if spec.get("tag") == fake.get("tag"):
+                    self.doomed[path] = "declared"
+
+    def _children(self, bridge: str) -> list[tuple[Path, Spec]]:
+        spec = self.bridges[bridge]
+        return [((bridge, kind, name), child) for kind in CHILDREN for name, child in spec[kind].items()]
 
     def _doom_port(self, name: str, on: str | None = None) -> None:
         holder = self.holders.get(name)
         if holder and holder[-1] == name and on in (None, holder[0]):
             self.doomed[holder] = "declared"
 
-    def _doom_undeclared(self, bridges: Mapping[str, Any]) -> None:
-        for name, spec in self.bridges.items():
-            if name not in bridges:
-                if self.owners.get(name) == MANAGED:
+    def _doom_undeclared(self) -> None:
+        for name in self.bridges:
+            if name not in self.wanted.bridges:
+                if self.owners.get(name) == self.maker:
                     self.doomed[(name,)] = "purge"
                 continue
-            declared = bridges[name] or {}
-            for kind in (kind for kind in CHILDREN if kind in declared):
-                for port in sorted(spec[kind].keys() - declared[kind].keys() - {name}):
-                    if self.owners.get(port) == MANAGED:
-                        self.doomed[name, kind, port] = "purge"
+            declared = self.wanted.bridges[name] or {}
+            for path, spec in self._children(name):
+                vlans = self.wanted.exact.get((path[0], path[1]), frozenset())
+                undeclared = path[2] not in declared.get(path[1], {}) and path[2] != name
+                meant = vlans is None or spec.get("tag") in vlans
+                if undeclared and meant and self.owners.get(path[2]) == self.maker:
+                    self.doomed[path] = "purge"
 
     def remove(self, path: Path) -> None:
         """Take a bridge, port or bond away unless that has already happened."""
@@ -128,33 +158,52 @@ class _Planner:
         """Return what a bridge's removal takes from others; refuse when nobody asked for it by name."""
         others = [name for kind in CHILDREN for name in bridge[kind] if name != path[0]]
         if self.doomed[path] == "purge":
-            strange = [name for name in others if self.owners.get(name) != MANAGED]
+            strange = [name for name in others if self.owners.get(name) != self.maker]
             if strange:
                 raise Refused(
                     f"bridges.{path[0]}: is no longer declared but carries {', '.join(strange)}, which"
-                    f" {MANAGED} did not make; move that away, or declare the bridge null to remove it"
+                    f" {self.maker} did not make; move that away, or declare the bridge null to remove it"
                 )
         strange = [name for name in others if name not in self.owners]
         return f"disconnects {', '.join(strange)}" if strange else ""
 
     # What has to be there
 
+    def switch(self, declared: Mapping[str, Any]) -> None:
+        """Plan what is set for the switch as a whole."""
+        spec = self.current.switch
+        new = self._merged(ROOT, (ROOT,), spec, declared)
+        self.todo += _leaves((ROOT,), spec, new)
+
     def bridge(self, name: str, declared: Mapping[str, Any]) -> None:
-        settings = {key: value for key, value in declared.items() if key not in CHILDREN}
+        # Mirrors come last: what they name must be there.
+        settings = {
+            key: value for key, value in declared.items() if key not in (*CHILDREN, "flows", "mirrors")
+        }
         if name in self.bridges:
             spec = self.bridges[name]
-            self._settle((name,), spec, self._merged("bridges", spec, settings))
+            self._settle((name,), spec, self._merged("bridges", (name,), spec, settings))
         else:
             self._claim_bridge(name)
-            if self.within:
+            if name in self.needed:
                 self._own()[name] = made("bridges", {}, name)
             else:
-                self._emit((name,), None, self._merged("bridges", FRESH["bridges"], settings))
+                self._emit((name,), None, self._merged("bridges", (name,), FRESH["bridges"], settings))
             self._hold((name, "ports", name), {})
         for kind, one in (("bonds", self._bond), ("ports", self._port)):
             for child, spec in declared.get(kind, {}).items():
                 if spec is not None:
                     one((name, kind, child), spec)
+
+    def mirrors(self, name: str, declared: Mapping[str, Any]) -> None:
+        if "mirrors" not in declared:
+            return
+        spec = self.bridges[name]
+        new = self._merged("bridges", (name,), spec, {"mirrors": declared["mirrors"]})
+        for mirror, settings in new.get("mirrors", {}).items():
+            if mirror in declared["mirrors"]:
+                check_mirror((name, "mirrors", mirror), settings, {*spec["ports"], *spec["bonds"]})
+        self._settle((name,), spec, {**spec, "mirrors": {}, **new})
 
     def _claim_bridge(self, name: str) -> None:
         holder = self.holders.get(name)
@@ -174,11 +223,12 @@ class _Planner:
         spec = self._spec(path) if there else self.displaced.get(("ports", path[-1]))
         if path[0] == path[-1] and "type" in declared:
             declared = {**declared, "type": "internal"}  # the local port's default
-        new = self._merged("ports", spec or FRESH["ports"], declared)
+        new = self._merged("ports", path, spec or FRESH["ports"], declared)
         if not there or {"type", "options"} & declared.keys():
-            _check_type(path, new)
-        _check_vlans(path, new, declared)
+            check_type(path, new)
+        check_vlans(path, new, declared)
         if there:
+            self._follow(path, spec or {}, new)
             self._settle(path, spec or {}, new)
         else:
             self._emit(path, None, new)
@@ -191,8 +241,9 @@ class _Planner:
         spec = self._spec(path) if there else self.displaced.get(("bonds", path[-1]))
         had = (spec or {}).get("members", ())
         members = declared.get("members", self._unclaimed(path, had)) or ()
-        new = self._merged("bonds", spec or FRESH["bonds"], {**declared, "members": sorted(members)})
-        _check_bond(path, new, declared, there)
+        given = {**declared, "members": sorted(members)}
+        new = self._merged("bonds", path, spec or FRESH["bonds"], given)
+        check_bond(path, new, declared, there)
         for member in new["members"]:
             self._release(member, path)
         if there:
@@ -202,6 +253,15 @@ class _Planner:
         else:
             self._emit(path, None, new)
         self._hold(path, new)
+
+    def _follow(self, path: Path, fake: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        """Take along what is on a fake bridge and is not declared, guests' ports mostly, to its new VLAN."""
+        old, tag = fake.get("tag"), new.get("tag")
+        if not (fake.get("fake_bridge") and new.get("fake_bridge")) or old in (tag, None):
+            return
+        for other, spec in self._children(path[0]):
+            if other != path and spec.get("tag") == old and other[2] not in self.claims:
+                self._emit((*other, "tag"), old, tag)
 
     def _unclaimed(self, bond: Path, members: Iterable[str]) -> list[str]:
         """Return the members that a bond keeps unasked: those that are not declared in another place."""
@@ -231,17 +291,47 @@ class _Planner:
         for change in list(_leaves(path, spec, new)):
             self._emit(change.path, change.old, change.new)
 
-    def _merged(self, kind: str, spec: Mapping[str, Any], declared: Mapping[str, Any]) -> Spec:
+    def _merged(self, kind: str, path: Path, spec: Mapping[str, Any], declared: Mapping[str, Any]) -> Spec:
         """Return an object's spec with the declared values in it: ``None`` is the default again."""
         new = {key: value for key, value in spec.items() if key not in ("error", *CHILDREN)}
+        defaults = PARTS[kind].defaults if kind in PARTS else DEFAULTS.get(kind, {})
         for key, value in declared.items():
             if key in MAPS:
                 purged = self.exact and key == "options"
                 kept = {k: v for k, v in new.get(key, {}).items() if not purged or k in SECRETS}
                 new[key] = {k: v for k, v in {**kept, **value}.items() if v is not None}
+            elif key in PARTS:
+                new[key] = self._hung(key, (*path, key), new.get(key), value)
+            elif kind in PARTS and value == defaults.get(key):
+                new[key] = None
             else:
-                new[key] = DEFAULTS[kind].get(key) if value is None else value
-        return {key: value for key, value in new.items() if value not in (None, [], {})}
+                new[key] = defaults.get(key) if value is None else value
+        return {
+            key: value
+            for key, value in new.items()
+            if value not in (None, [], {}) and (key not in QUIET or value != QUIET[key])
+        }
+
+    def _hung(self, key: str, path: Path, there: Any, declared: Any) -> Any:
+        """Return what hangs on an object under a key: several by name, or one."""
+        if not PARTS[key].key:
+            return None if declared is None else self._part(key, path, there or {}, declared)
+        found = dict(there or {})
+        for name in there or {}:
+            ours = self.current.makers.get((*path, name)) == self.maker
+            if self.exact and ours and name not in declared:
+                del found[name]
+        for name, settings in declared.items():
+            if settings is None:
+                found.pop(name, None)
+            else:
+                found[name] = self._part(key, (*path, name), found.get(name, {}), settings)
+        return found
+
+    def _part(self, key: str, path: Path, there: Spec, declared: Spec) -> Spec:
+        new = self._merged(key, path, there, declared)
+        check_part(key, path, new)
+        return new
 
     def _spec(self, path: Path) -> Spec | None:
         node: Any = self.bridges
@@ -268,50 +358,26 @@ class _Planner:
             self.holders[member] = path
 
 
-def _check_type(path: Path, port: Spec) -> None:
-    """Raise ``Invalid`` for what ovs-vswitchd would refuse: no far end, a name that Linux does not take."""
-    kind, at = str(port.get("type")), f"bridges.{'.'.join(path)}"
-    required = "remote_ip" if kind in TUNNELS else "peer" if kind == "patch" else ""
-    if required and required not in port.get("options", {}):
-        raise Invalid(f"{at}.options.{required}: is required for type {kind}")
-    if kind in ("system", "internal"):
-        try:
-            interface_name(path[-1])
-        except ValueError as wrong:
-            raise Invalid(f"{at}: {wrong}") from None
-
-
-def _check_bond(path: Path, bond: Spec, declared: Mapping[str, Any], there: bool) -> None:
-    at = f"bridges.{'.'.join(path)}"
-    if not bond.get("members"):
-        why = (
-            " to make the bond"
-            if not there or "members" in declared
-            else ", all it has is declared elsewhere"
-        )
-        raise Invalid(f"{at}.members: is required{why}")
-    said = not there or bool({"mode", "lacp"} & declared.keys())
-    if said and needs_lacp(bond.get("mode"), bond.get("lacp")):
-        raise Invalid(f"{at}.lacp: {NEEDS_LACP}")
-    _check_vlans(path, bond, declared)
-
-
-def _check_vlans(path: Path, new: Spec, declared: Mapping[str, Any]) -> None:
-    """Raise ``Invalid`` where what is declared does not go with what is there and was not mentioned."""
-    vlans = {key: new.get(key) for key in ("tag", "trunks", "vlan_mode")}
-    wrong = vlan_fault(*vlans.values()) if vlans.keys() & declared.keys() else None
-    if wrong:
-        key, why = wrong
-        there = [f"{one}: null (it is {now})" for one, now in vlans.items() if now and one not in declared]
-        raise Invalid(f"bridges.{'.'.join((*path, key))}: {why}; or declare {' or '.join(there)}")
-
-
 def _leaves(path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
-    """Compare two specs of one object, its maps key by key; the children of a bridge are none of it."""
+    """Compare two specs of one object, nested ones key by key; the children of a bridge are none of it."""
     for key in dict.fromkeys([*new, *old]):
-        if key in CHILDREN:
+        was, now = old.get(key), new.get(key)
+        if key in CHILDREN or was == now:
             continue
-        if key in MAPS:
-            yield from _leaves((*path, key), old.get(key, {}), new.get(key, {}))
-        elif old.get(key) != new.get(key):
-            yield Change((*path, key), old.get(key), new.get(key))
+        here = (*path, key)
+        if key in MAPS or key in MANY:
+            yield from _entries(key, here, was or {}, now or {})
+        elif key in PARTS and was is not None and now is not None:
+            yield from _leaves(here, was, now)
+        else:
+            yield Change(here, was, now)
+
+
+def _entries(key: str, path: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Change]:
+    """Compare what is under a key by name: texts of a map, or specs of what hangs there."""
+    for name in dict.fromkeys([*new, *old]):
+        was, now = old.get(name), new.get(name)
+        if key in PARTS and was is not None and now is not None:
+            yield from _leaves((*path, name), was, now)
+        elif was != now:
+            yield Change((*path, name), was, now)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from corral.ovs.host import DEFAULTS, Bridges, Host, Row, Rows, Spec
-from corral.ovs.model import MARK, SECRETS
+from corral.change import Path
+from corral.ovs.checks import MARK, SECRETS
+from corral.ovs.host import DEFAULTS, QUIET, Bridges, Host, Row, Rows, Spec
+from corral.ovs.parts import HANGS, PARTS, ROOT, Part
 
 # Columns that hold one value or a set, by the declaration's key.
 BRIDGE = {
@@ -15,21 +18,55 @@ BRIDGE = {
     "stp": "stp_enable",
     "rstp": "rstp_enable",
     "mcast_snooping": "mcast_snooping_enable",
+    "protocols": "protocols",
+    "flood_vlans": "flood_vlans",
 }
-PORT = {"tag": "tag", "trunks": "trunks", "vlan_mode": "vlan_mode"}
+PORT = {
+    "tag": "tag",
+    "trunks": "trunks",
+    "vlan_mode": "vlan_mode",
+    "cvlans": "cvlans",
+    "protected": "protected",
+    "fake_bridge": "fake_bridge",
+}
 BOND = {"mode": "bond_mode", "lacp": "lacp", "up_delay": "bond_updelay", "down_delay": "bond_downdelay"}
-INTERFACE = {"type": "type", "mtu": "mtu_request"}
+INTERFACE = {
+    "type": "type",
+    "mac": "mac",
+    "mtu": "mtu_request",
+    "ofport_request": "ofport_request",
+    "ingress_policing_rate": "ingress_policing_rate",
+    "ingress_policing_burst": "ingress_policing_burst",
+}
+LISTS = frozenset({"trunks", "cvlans", "flood_vlans", "protocols"})  # keys whose value is a set of any number
 # Columns that hold a map and have the declaration's name.
 SETTINGS = ("external_ids", "other_config")
-OPTIONS = ("options",)
+OPTIONS = ("options", "bfd", "lldp")
 HIDDEN = "(hidden)"  # what is read in place of a secret
+CFM = "cfm_"  # what the columns and the keys of other_config that are declared as cfm begin with
+
+
+def _columns(part: Part) -> list[str]:
+    own = [] if part.key in ("", "number") else [part.key]
+    return ["_uuid", *own, *part.columns.values(), *part.maps]
+
+
+def _refer(kind: str) -> list[str]:
+    return [PARTS[key].column for key in HANGS[kind]]
+
 
 COLUMNS = {
-    "Open_vSwitch": ["next_cfg", "cur_cfg"],
-    "Bridge": ["_uuid", "name", "ports", *BRIDGE.values(), *SETTINGS],
-    "Port": ["_uuid", "name", "interfaces", *PORT.values(), *BOND.values(), *SETTINGS],
-    "Interface": ["_uuid", "name", *INTERFACE.values(), *OPTIONS, "ofport", "error"],
+    ROOT: ["_uuid", "next_cfg", "cur_cfg", "iface_types", *SETTINGS, *_refer(ROOT)],
+    "Bridge": ["_uuid", "name", "ports", *BRIDGE.values(), *SETTINGS, *_refer("bridges")],
+    "Port": ["_uuid", "name", "interfaces", *PORT.values(), *BOND.values(), *SETTINGS, *_refer("ports")],
+    "Interface": [
+        *("_uuid", "name", *INTERFACE.values(), *OPTIONS),
+        *("cfm_mpid", "other_config", "ofport", "error"),
+    ],
+    **{part.table: _columns(part) for part in PARTS.values()},
 }
+COLUMNS["QoS"].append("queues")
+Tables = Mapping[str, Sequence[Row]]
 
 
 def atoms(value: Any) -> list[Any]:
@@ -47,35 +84,112 @@ def mapping(value: Any) -> dict[str, str]:
     return dict(value[1])
 
 
-def host(
-    bridges: Iterable[Row], ports: Iterable[Row], interfaces: Iterable[Row], devices: Iterable[str] = ()
-) -> Host:
-    """Return the switch that these rows describe, on a host with these network interfaces."""
-    rows = Rows(*({row["name"]: row for row in table} for table in (bridges, ports, interfaces)))
-    port_by_uuid = {row["_uuid"][1]: row for row in rows.ports.values()}
-    interface_by_uuid = {row["_uuid"][1]: row for row in rows.interfaces.values()}
+def host(tables: Tables, devices: Iterable[str] = ()) -> Host:
+    """Return the switch that the rows of these tables describe, on a host with these network interfaces."""
+    (root,) = tables.get(ROOT) or ({},)
+    hanging = _Hanging(tables)
+    ports = {row["_uuid"][1]: row for row in tables["Port"]}
+    interfaces = {row["_uuid"][1]: row for row in tables["Interface"]}
+    rows = Rows(
+        {row["name"]: row for row in tables["Bridge"]},
+        {row["name"]: row for row in tables["Port"]},
+        {row["name"]: row for row in tables["Interface"]},
+        root,
+    )
     switch: Bridges = {}
     for name in sorted(rows.bridges):
         row = rows.bridges[name]
-        own = sorted((port_by_uuid[uuid] for uuid in uuids(row["ports"])), key=lambda port: port["name"])
-        switch[name] = _bridge(row, own, interface_by_uuid)
+        own = sorted((ports[uuid] for uuid in uuids(row["ports"])), key=lambda port: port["name"])
+        switch[name] = _bridge(row, own, interfaces, hanging)
     owners = {
         row["name"]: mark
         for row in (*rows.ports.values(), *rows.bridges.values())
         if (mark := mapping(row["external_ids"]).get(MARK)) is not None
     }
-    return Host(switch, owners, rows, frozenset(devices))
+    whole = {**maps(root, SETTINGS), **hanging.of(ROOT, (ROOT,), root)} if root else {}
+    return Host(
+        switch,
+        owners,
+        replace(rows, parts=hanging.rows, shared=hanging.shared),
+        frozenset(devices),
+        switch=whole,
+        makers=hanging.makers,
+        types=frozenset(atoms(root["iface_types"])) if root else frozenset(),
+    )
 
 
-def _bridge(row: Row, ports: Iterable[Row], interfaces: Mapping[str, Row]) -> Spec:
-    spec = {**values("bridges", row, BRIDGE), **maps(row, SETTINGS), "ports": {}, "bonds": {}}
+class _Hanging:
+    """What hangs on rows, as it is found: specifications, rows by their path, and who made them."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = {
+            part.table: {row["_uuid"][1]: row for row in tables.get(part.table, ())}
+            for part in PARTS.values()
+        }
+        self.ports = {row["_uuid"][1]: row["name"] for row in tables["Port"]}
+        self.rows: dict[Path, Row] = {}
+        self.makers: dict[Path, str] = {}
+        self.seen: set[str] = set()
+        self.shared: frozenset[str] = frozenset()
+
+    def of(self, kind: str, path: Path, row: Row) -> Spec:
+        """Return what hangs on a row, by key, each as its declaration would be."""
+        found: Spec = {}
+        for key in HANGS[kind]:
+            part = PARTS[key]
+            if row.get(part.column) in (None, ["set", []], ["map", []]):
+                continue
+            for name, uuid in self._referred(part, row[part.column]):
+                own = (*path, key, name) if part.key else (*path, key)
+                spec = self._spec(key, own, self.tables[part.table][uuid])
+                if part.key:
+                    found.setdefault(key, {})[name] = spec
+                else:
+                    found[key] = spec
+        return found
+
+    def _referred(self, part: Part, column: Any) -> Iterator[tuple[str, str]]:
+        if part.key == "number":
+            yield from sorted((str(number), atom[1]) for number, atom in column[1])
+            return
+        rows = self.tables[part.table]
+        yield from sorted((rows[uuid].get(part.key, ""), uuid) for uuid in uuids(column) if uuid in rows)
+
+    def _spec(self, key: str, path: Path, row: Row) -> Spec:
+        part, uuid = PARTS[key], row["_uuid"][1]
+        self.rows[path] = row
+        if uuid in self.seen:
+            self.shared |= {uuid}
+        self.seen.add(uuid)
+        mark = mapping(row["external_ids"]).get(MARK)
+        if mark is not None:
+            self.makers[path] = mark
+        spec = {name: self._value(part, name, row[column]) for name, column in part.columns.items()}
+        spec = {name: value for name, value in spec.items() if value not in (None, [])}
+        spec |= maps(row, part.maps)
+        return spec | (self.of(key, path, row) if key in HANGS else {})
+
+    def _value(self, part: Part, key: str, value: Any) -> Any:
+        """Return a column's value in normal form; nothing where it is the default."""
+        found = atoms(value)
+        if key in part.ports:
+            found = [self.ports[uuid] for _, uuid in found if uuid in self.ports]
+        if key in part.lists:
+            return sorted(found)
+        one = found[0] if found else None
+        return None if one in ("", part.defaults.get(key)) else one
+
+
+def _bridge(row: Row, ports: Iterable[Row], interfaces: Mapping[str, Row], hanging: _Hanging) -> Spec:
+    name = row["name"]
+    own = {**values("bridges", row, BRIDGE), **maps(row, SETTINGS), **hanging.of("bridges", (name,), row)}
+    spec: Spec = {**own, "ports": {}, "bonds": {}}
     for port in ports:
         attached = [interfaces[uuid] for uuid in uuids(port["interfaces"])]
-        if len(attached) == 1 and attached[0]["name"] == port["name"]:
-            spec["ports"][port["name"]] = _port(port, attached[0])
-        else:
-            spec["bonds"][port["name"]] = _bond(port, attached)
-    local = spec["ports"].get(row["name"], {})
+        kind = "ports" if len(attached) == 1 and attached[0]["name"] == port["name"] else "bonds"
+        made = _port(port, attached[0]) if kind == "ports" else _bond(port, attached)
+        spec[kind][port["name"]] = made | hanging.of(kind, (name, kind, port["name"]), port)
+    local = spec["ports"].get(name, {})
     if "error" in local:
         spec["error"] = local.pop("error")
     return spec
@@ -83,13 +197,25 @@ def _bridge(row: Row, ports: Iterable[Row], interfaces: Mapping[str, Row]) -> Sp
 
 def _port(port: Row, interface: Row) -> Spec:
     spec = {
-        **values("ports", interface, INTERFACE),
-        **maps(interface, OPTIONS),
+        **interface_spec(interface),
         **values("ports", port, PORT),
         **maps(port, SETTINGS),
     }
     wrong = fault(interface)
     return {**spec, "error": wrong} if wrong else spec
+
+
+def interface_spec(interface: Row) -> Spec:
+    """Return the part of a port's specification that is its interface's."""
+    spec = {**values("ports", interface, INTERFACE), **maps(interface, OPTIONS)}
+    watched = {
+        key[len(CFM) :]: value
+        for key, value in mapping(interface["other_config"]).items()
+        if key.startswith(CFM)
+    }
+    if interface["cfm_mpid"] != ["set", []]:
+        watched["mpid"] = str(interface["cfm_mpid"])
+    return {**spec, "cfm": watched} if watched else spec
 
 
 def _bond(port: Row, members: list[Row]) -> Spec:
@@ -122,13 +248,13 @@ def values(kind: str, row: Row, columns: Mapping[str, str]) -> Spec:
     spec: Spec = {}
     for key, column in columns.items():
         value = row[column]
-        if key == "trunks":
+        if key in LISTS:
             value = sorted(atoms(value))
         elif isinstance(value, list):  # a set of at most one, and there is none
             value = None
         if value in (None, "", []):
             value = DEFAULTS[kind].get(key)
-        if value is not None:
+        if value is not None and (key not in QUIET or value != QUIET[key]):
             spec[key] = value
     return spec
 

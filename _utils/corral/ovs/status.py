@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from corral.ovs.model import needs_lacp
+from corral.ovs.checks import needs_lacp
 
 Bond = dict[str, Any]
 Lacp = dict[str, Any]

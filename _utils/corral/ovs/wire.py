@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from corral import converge
+from corral.change import Change
 from corral.errors import Invalid, NotInstalled, Refused, Unavailable
-from corral.ovs.host import Host
+from corral.ovs.columns import ALONE, NAMED_BY, Declared, Record, Type, read, types
+from corral.ovs.flows import Difference, as_declared, commands
+from corral.ovs.flows import changes as flow_changes
+from corral.ovs.flows import cookie as flow_cookie
+from corral.ovs.host import Host, Spec, of_flows
 from corral.ovs.model import Switch
-from corral.ovs.needs import interfaces_touched, lacking
-from corral.ovs.operations import operations, select
+from corral.ovs.needs import interfaces_touched, lacking, records_needed
+from corral.ovs.ofctl import OpenFlow
+from corral.ovs.operations import Operation, operations, select
 from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc, Late
 from corral.ovs.rows import COLUMNS, atoms, fault, host
+from corral.ovs.shorthand import written_out
 
 # ovs-ctl and the packages put the database in one of these (ovsdb-server(1), FILES).
 DATABASES = ("/etc/openvswitch/conf.db", "/var/lib/openvswitch/conf.db")
+NOBODY = "00000000-0000-0000-0000-000000000000"
 NOT_ADDED = (-1, ["set", []])  # the ofport of an interface that ovs-vswitchd has not added
 PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
 
@@ -36,11 +47,16 @@ class Wire(converge.Wire[Host, Switch]):
         What the bridges and ports made here are marked with.
     timeout
         Seconds within which each daemon must answer.
+    desired
+        What is declared: it says which columns and which bridges' flows are worth a look.
     """
 
-    def __init__(self, maker: str, timeout: float = TIMEOUT) -> None:
+    def __init__(self, maker: str, timeout: float = TIMEOUT, desired: Switch | None = None) -> None:
         self.maker, self.timeout = maker, _seconds(timeout)
         self.database = Database(str(_rundir() / "db.sock"), self.timeout)
+        declared = desired.declared() if desired is not None else {}
+        self.wanted = written_out(declared.get("bridges", {}))
+        self.columns: Declared = declared.get("db", {})
 
     def read(self) -> Host:
         """Look at the database once ovs-vswitchd has applied it, so that its errors are current."""
@@ -65,24 +81,76 @@ class Wire(converge.Wire[Host, Switch]):
         if not root["rows"]:
             raise Unavailable("The Open vSwitch database is empty: run ovs-vsctl init, or start its service.")
         (one,) = root["rows"]
-        bridges, ports, interfaces = (table["rows"] for table in tables)
-        return one["next_cfg"], one["cur_cfg"], host(bridges, ports, interfaces, devices)
+        rows = (found["rows"] for found in (root, *tables))
+        found = host(dict(zip(COLUMNS, rows, strict=True)), devices)
+        whole = replace(found, columns=self._records(), flows=self._flows(found))
+        return one["next_cfg"], one["cur_cfg"], whole
+
+    def _records(self) -> dict[tuple[str, str], Record]:
+        """Read what ``db`` speaks of, with the types that the schema gives."""
+        if not self.columns:
+            return {}
+        schema = self.database.call("get_schema", ["Open_vSwitch"])
+        wanted = [(table, name) for table, records in self.columns.items() for name in records]
+        kinds = {table: types(table, schema) for table in self.columns}
+        answers = self.database.transact([_lookup(table, name, kinds[table]) for table, name in wanted])
+        found = {}
+        for (table, name), answer in zip(wanted, answers, strict=True):
+            row = answer["rows"][0] if answer["rows"] else None
+            values = {name: read(kind, row[name]) for name, kind in kinds[table].items()} if row else {}
+            found[table, name] = Record(kinds[table], row, values)
+        return found
+
+    def _flows(self, current: Host) -> dict[str, Difference]:
+        """Compare the flows of each bridge with the declared ones."""
+        found = {}
+        for name, bridge in self.wanted.bridges.items():
+            if not bridge or "flows" not in bridge:
+                continue
+            spec = current.bridges.get(name)
+            flows, openflow = bridge["flows"], self._openflow(bridge, spec)
+            there = _connected(name, spec) if spec else set()
+            made = there | {last for path, last in self.wanted.names() if path[0] == name}
+            if spec:
+                found[name] = openflow.difference(name, flows, flow_cookie(self.maker), made, there)
+            else:
+                found[name] = as_declared(openflow.spelt(name, flows, made))
+        return found
 
     def bare(self) -> Host:
         return Host({})
 
     def lacks(self, todo: converge.Todo, current: Host, desired: Switch) -> tuple[str, ...]:
-        return tuple(lacking(todo, current, _devices()))
+        return (*lacking(todo, current, _devices()), *records_needed(todo, current, self.columns))
 
     def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
         """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
-        results = self.database.transact(operations(current, todo, self.maker))
-        (root,) = results[-1]["rows"]
-        self._applied(root["next_cfg"])
+        if not all(of_flows(change) for change in todo):
+            results = self.database.transact(operations(current, todo, self.maker))
+            (root,) = results[-1]["rows"]
+            self._applied(root["next_cfg"])
         faults = self._faults()
         refused = [f"{n}: {faults[n]}" for n in sorted(interfaces_touched(todo, current)) if n in faults]
         if refused:
             raise Refused(f"ovs-vswitchd could not set up {'; '.join(refused)}.")
+        self._write_flows([change for change in todo if of_flows(change)])
+
+    def _write_flows(self, todo: list[Change]) -> None:
+        """Change the flows of each bridge in one bundle, compared anew: its ports have their numbers now."""
+        if not todo:
+            return
+        now = self._look()[2]
+        for bridge in dict.fromkeys(change.path[0] for change in todo):
+            mark = flow_cookie(self.maker)
+            exact = any(change.removes for change in todo if change.path[0] == bridge)
+            left = list(flow_changes(bridge, now.flows[bridge], mark, exact))
+            if left:
+                openflow = self._openflow(self.wanted.bridges[bridge] or {}, now.bridges[bridge])
+                openflow.write(bridge, list(commands(left, mark)))
+
+    def _openflow(self, declared: Spec, bridge: Spec | None) -> OpenFlow:
+        protocols = declared["protocols"] if "protocols" in declared else (bridge or {}).get("protocols")
+        return OpenFlow(protocols or (), self.timeout)
 
     def _applied(self, wanted: int) -> None:
         """Wait until ovs-vswitchd has applied a configuration (ovs-vswitchd.conf.db(5), cur_cfg)."""
@@ -109,6 +177,23 @@ class Wire(converge.Wire[Host, Switch]):
 
     def close(self) -> None:
         self.database.close()
+
+
+def _connected(name: str, bridge: Spec) -> set[str]:
+    """Return the names that flows of a bridge may use: its own, and those of its interfaces."""
+    ports = {port for port, spec in bridge["ports"].items() if "error" not in spec}
+    return {name, *ports, *(member for bond in bridge["bonds"].values() for member in bond["members"])}
+
+
+def _lookup(table: str, name: str, kinds: Mapping[str, Type]) -> Operation:
+    """Return what finds a record by its name, its target, or its UUID; ``.`` is the only one of its table."""
+    columns = ["_uuid", *kinds]
+    if name == "." and table in ALONE:
+        return select(table, columns)
+    if re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", name):
+        return select(table, columns, [["_uuid", "==", ["uuid", name]]])
+    by = NAMED_BY.get(table, "name")
+    return select(table, columns, [[by, "==", name]] if by in kinds else [["_uuid", "==", ["uuid", NOBODY]]])
 
 
 def _devices() -> set[str]:
