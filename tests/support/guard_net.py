@@ -68,3 +68,20 @@ def network(device: str) -> Any:
     routes = [ip(*words, "route", "show", "dev", device, "proto", "boot") for words in ((), ("-6",))]
     addresses.sort(key=str)
     return addresses, routes, link["mtu"], "UP" in link["flags"]
+
+
+def mute() -> None:
+    """Have the other side answer no ping."""
+    argv = ["ip", "netns", "exec", SPACE, "sh", "-c", "echo 1 >/proc/sys/net/ipv4/icmp_echo_ignore_all"]
+    subprocess.run(argv, check=True)
+
+
+def wait_up(device: str) -> None:
+    """Wait until a device of this host is up, as the kernel tells it."""
+    with subprocess.Popen(["ip", "monitor", "link"], stdout=subprocess.PIPE, text=True) as monitor:
+        assert monitor.stdout is not None
+        if "UP" not in json.loads(ip("-json", "link", "show", "dev", device))[0]["flags"]:
+            for line in monitor.stdout:
+                if f": {device}@" in line and ",UP" in line:
+                    break
+        monitor.kill()

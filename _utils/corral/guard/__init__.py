@@ -9,6 +9,7 @@ Here is what every run of every product takes part in; the rest is loaded where 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,10 @@ from typing import Any, Protocol
 
 FOLDER = Path("/var/lib/corral/guard")
 JOURNAL = "journal.json"
+LAST = "last.json"  # what became of the last guard
+LOCK = "lock"
+WATCHDOG = "watchdog"  # locked by a watchdog for as long as it lives; its process id is in it
+STAYING = (LAST, LOCK, WATCHDOG)  # where no guard is armed
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,20 @@ def way(name: str, declared: Any, opts: Mapping[str, Any]) -> Way:
     return Guarded(name, guard(declared), opts)
 
 
+def _there() -> list[str]:
+    try:
+        return os.listdir(FOLDER)
+    except FileNotFoundError:
+        return []
+
+
 def pending(concerned: bool) -> None:
     """Take back what a killed run has left armed, before anything else is changed.
 
     concerned
         Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
     """
-    if not (FOLDER / JOURNAL).exists():
+    if set(_there()) <= set(STAYING):
         return
     from corral.guard.hand import recover
 

@@ -55,6 +55,7 @@ def recover(concerned: bool) -> None:
         Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
     """
     with journal.locked():
+        journal.sweep()
         armed = journal.read()
         if armed is None:
             return

@@ -17,12 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from corral.errors import Unavailable
-from corral.guard import FOLDER, JOURNAL
+from corral.guard import FOLDER, JOURNAL, LAST, LOCK, STAYING, WATCHDOG
 from corral.guard.process import Process, boot_id
 
-LAST = "last.json"  # what became of the last guard
-LOCK = "lock"
-WATCHDOG = "watchdog"  # locked by a watchdog for as long as it lives; its process id is in it
 LOCK_SECONDS = 10.0
 PAUSE = 0.02  # flock(2) knows no timeout
 
@@ -134,6 +131,14 @@ def close(journal: Journal, outcome: str, why: str = "") -> None:
     with _saying("cannot be removed"):
         (FOLDER / JOURNAL).unlink(missing_ok=True)
         _sync(FOLDER)
+
+
+def sweep() -> None:
+    """Remove what a run left that was killed while it wrote; the lock must be held."""
+    with _saying("cannot be swept"):
+        for file in FOLDER.iterdir():
+            if file.name not in (*STAYING, JOURNAL):
+                file.unlink()
 
 
 def _read(name: str) -> dict[str, Any] | None:

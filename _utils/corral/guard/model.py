@@ -13,7 +13,7 @@ from corral.kinds import Address, Seconds
 from corral.model import Model
 
 WITHIN = 30  # seconds
-WITHIN_MIN, WITHIN_MAX = 5, 3600
+WITHIN_MIN, WITHIN_MAX = 3, 3600
 WORDS = ("gateway", "salt_master")
 AIMED = ("ping", "tcp")
 AT = "guard"

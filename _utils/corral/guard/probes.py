@@ -55,8 +55,19 @@ class Target:
         if self.word == "gateway" and self.address not in gateways():
             return False
         with contextlib.suppress(OSError):
-            return ASK[self.how](self, seconds)
+            return not self.is_this_host() and ASK[self.how](self, seconds)
         return False
+
+    def is_this_host(self) -> bool:
+        """Whether the address is this host's own, by mistake perhaps: it answers itself then."""
+        return self.source() == self.address.partition("%")[0]
+
+    def source(self) -> str:
+        """Return the address of this host from which it would speak to this one."""
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as asked:
+            asked.connect(_place(self, 9))
+            return str(asked.getsockname()[0]).partition("%")[0]
 
 
 def unanswered(
@@ -138,7 +149,7 @@ def _ping(target: Target, seconds: float) -> bool:
     if version == 4:
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
     with socket.socket(family, socket.SOCK_RAW, protocol) as asked:
-        asked.connect(_place(target))
+        asked.connect(_place(target, 0))
         asked.send(body)
         return _heard(asked, seconds, lambda data: _is_reply(data, version, reply, ours))
 
@@ -157,7 +168,7 @@ def checksum(data: bytes) -> int:
 
 def _arp(target: Target, seconds: float) -> bool:
     """Ask a router for its MAC address, past what the kernel remembers of it (RFC 826)."""
-    device, source = gateways()[target.address].device, _source(target)
+    device, source = gateways()[target.address].device, target.source()
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ARP)) as asked:
         asked.bind((device, ARP))
         mac = asked.getsockname()[4]
@@ -172,13 +183,6 @@ def _is_arp_reply(data: bytes, there: bytes, here: bytes) -> bool:
         return False
     _, _, _, _, kind, _, sender, _, asker = ARP_BODY.unpack_from(data)
     return bool((kind, sender, asker) == (REPLY, there, here))
-
-
-def _source(target: Target) -> str:
-    """Return the address of this host from which it would speak to somebody."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        asked.connect((target.address, 9))
-        return str(asked.getsockname()[0])
 
 
 def _tcp(target: Target, seconds: float) -> bool:
@@ -198,7 +202,7 @@ def _heard(asked: socket.socket, seconds: float, is_reply: Callable[[bytes], boo
     return False
 
 
-def _place(target: Target) -> Any:
+def _place(target: Target, port: int) -> Any:
     """Return where a socket is to be connected to, which for a link-local address has the device in it."""
-    found = socket.getaddrinfo(target.address, 0, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
+    found = socket.getaddrinfo(target.address, port, type=socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST)
     return found[0][4]

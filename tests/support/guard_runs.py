@@ -1,0 +1,191 @@
+"""Guarded runs in processes of their own, which can be held, or kill themselves at a call to the outside.
+
+Counted are the calls by which a run leaves something behind, where they leave Python: at the file system, at
+programs and at sockets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from corral.converge import Wire, converge
+from corral.guard import STAYING, hand, journal
+
+REPO = Path(__file__).resolve().parents[2]
+STRIDE = 1 if "CORRAL_EVERY_KILL" in os.environ else 5  # of the calls at which runs are killed
+FILES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "subprocess.Popen"}
+SENDS = ("send", "sendall", "sendto")
+
+
+@contextlib.contextmanager
+def run(
+    product: str, name: str, declared: dict[str, Any], guard: Any = None, at: int = 0, held: bool = False
+) -> Iterator[subprocess.Popen[str]]:
+    """Start a run as the product's state makes it; it is killed at the end, unless it has ended.
+
+    at
+        The number of the call to the outside at which it kills itself; 0 for none.
+    held
+        Whether it says ``applied`` after the change and goes on when it is told anything.
+    """
+    words = json.dumps([product, name, declared, guard, at, held])
+    argv = [sys.executable, "-m", __name__, words]
+    paths = {"PYTHONPATH": os.environ.get("CORRAL_FROM", str(REPO / "_utils")) + f":{REPO}"}
+    child = subprocess.Popen(
+        argv,
+        cwd="/",
+        env={**os.environ, **paths, "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def answer(child: subprocess.Popen[str]) -> dict[str, Any] | None:
+    """Let a run end, and return what it says; ``None`` when it was killed."""
+    said = child.communicate(timeout=120)[0]
+    return dict(json.loads(said)) if child.returncode == 0 else None
+
+
+def applied(child: subprocess.Popen[str]) -> None:
+    """Wait until a held run has made its change."""
+    assert child.stdout is not None
+    assert child.stdout.readline() == "applied\n"
+
+
+def watched() -> int:
+    """Return the process id of the watchdog, which lives."""
+    pid = journal.watchdog()
+    assert pid
+    return pid
+
+
+def watchdog_ended() -> None:
+    """Wait for the end of the watchdog, if there is one: it holds a lock for as long as it lives."""
+    with contextlib.suppress(FileNotFoundError), (journal.FOLDER / journal.WATCHDOG).open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def outcome() -> str:
+    """Return what became of the last guard."""
+    last = journal.last()
+    return str(last["outcome"]) if last else ""
+
+
+def nothing_is_armed() -> None:
+    assert journal.read() is None
+    watchdog_ended()
+    assert set(os.listdir(journal.FOLDER)) <= set(STAYING)
+
+
+class Counter:
+    """Counts calls, and kills this process at one of them."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.calls = at, 0
+
+    def count(self) -> None:
+        self.calls += 1
+        if self.calls == self.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if (event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR)) or event in FILES:
+            self.count()
+
+    def wrap(self, owner: Any, name: str) -> None:
+        function = getattr(owner, name)
+
+        @functools.wraps(function)
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.count()
+            return function(*args, **kwargs)
+
+        setattr(owner, name, counted)
+
+
+def _link(name: str, declared: dict[str, Any]) -> dict[str, Any]:
+    from corral.link.model import Link
+    from corral.link.plan import plan
+    from corral.link.wire import Netlink
+
+    return {
+        "declare": lambda: Link.declare({**declared, "name": name}, at=f"links.{name}"),
+        "wire": Netlink,
+        "plan": plan,
+    }
+
+
+def _ovs(name: str, declared: dict[str, Any]) -> dict[str, Any]:
+    from corral.ovs.model import Switch
+    from corral.ovs.plan import MANAGED, plan
+    from corral.ovs.wire import Wire as Switched
+
+    return {
+        "declare": lambda: Switch.declare({"bridges": declared}),
+        "wire": lambda desired: Switched(MANAGED, 10, desired),
+        "plan": partial(plan, exact=True, maker=MANAGED),
+    }
+
+
+def _holding(wire: Callable[[Any], Wire[Any, Any]], desired: Any) -> Wire[Any, Any]:
+    """Return a product's wire that waits after the change until it is told to go on."""
+    daemon = wire(desired)
+    apply = daemon.apply
+
+    def held(*args: Any) -> None:
+        apply(*args)
+        print("applied", flush=True)
+        sys.stdin.readline()
+
+    daemon.apply = held  # type: ignore[method-assign]
+    return daemon
+
+
+def _main(words: str) -> None:
+    product, name, declared, guard, at, held = json.loads(words)
+    counter = Counter(at)
+    if product == "recover":
+        sys.addaudithook(counter.heard)
+        _count_sockets(counter)
+        hand.recover(False)
+        print(json.dumps({"calls": counter.calls}))
+        return
+    how = {"link": _link, "ovs": _ovs}[product](name, declared)
+    if held:
+        how["wire"] = partial(_holding, how["wire"])
+    sys.addaudithook(counter.heard)
+    _count_sockets(counter)
+    said = converge(name, {"local": True}, guard=guard, **how)
+    print(json.dumps({**said, "calls": counter.calls}))
+
+
+def _count_sockets(counter: Counter) -> None:
+    class Counted(socket.socket):
+        pass
+
+    for name in SENDS:
+        setattr(Counted, name, getattr(socket.socket, name))
+        counter.wrap(Counted, name)
+    socket.socket = Counted  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
