@@ -9,6 +9,7 @@ from functools import partial
 try:
     from corral.converge import converge
     from corral.errors import Refused, salt_errors
+    from corral.overlay import wire as overlays
     from corral.ovs import look, status, wire
     from corral.ovs.host import declarable
     from corral.ovs.model import Switch
@@ -263,6 +264,53 @@ def controllers(timeout=10):
     """
     with salt_errors():
         return look.controllers(timeout)
+
+
+def networks(timeout=10):
+    """
+    Return the overlay networks of this host by name, as they are.
+
+    Each has its ``key`` in the tunnels, its ``vlan`` on this host, the ``mtu`` of what hangs on it, the
+    ``bridge`` by which guests join it, the ``ports`` that have, the ``peers`` that have it, each with its
+    ``address``, its tunnel's ``port`` and the ``macs`` learned behind it, and its ``flows``: what each does,
+    and for how many packets it has. ``healthy`` is false when flows are missing, for the ``reason`` given.
+
+    timeout
+        Seconds within which Open vSwitch must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.networks
+    """
+    with salt_errors():
+        return overlays.networks(timeout)
+
+
+def overlay_services(timeout=10, **overlay):
+    """
+    Return what this host is to serve of the overlay networks, for the role ``overlay``.
+
+    ``links`` are arguments of ``link.managed`` by device, ``dhcp`` those of ``dhcp.subnet_managed`` by name;
+    ``ended`` are namespaces, by network, where this host serves nothing any more. Nothing is in them when the
+    declaration is wrong, which ``ovs.overlay_managed`` then says.
+
+    overlay
+        The arguments of ``ovs.overlay_managed``.
+
+    timeout
+        Seconds within which ``ip`` must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt hv1 ovs.overlay_services peers='{hv1: 192.0.2.1}' networks='{blue: {key: 1}}'
+    """
+    with salt_errors():
+        declared = {key: value for key, value in overlay.items() if not key.startswith("__")}
+        return overlays.served({"host": __opts__["id"], **declared}, timeout)
 
 
 def _only(bond, found):

@@ -91,6 +91,9 @@ from functools import partial
 
 try:
     from corral.converge import converge
+    from corral.overlay.model import Overlay
+    from corral.overlay.plan import plan as overlay_plan
+    from corral.overlay.wire import Wire as OverlayWire
     from corral.ovs.model import Switch
     from corral.ovs.options import OPTIONS
     from corral.ovs.plan import MANAGED, plan
@@ -432,6 +435,84 @@ def bond_absent(name, bridge=None, timeout=10):
         Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
     """
     return _converged(name, "ovs.bond_absent", timeout, _absent("bonds", name, bridge), within=True)
+
+
+def overlay_managed(name, timeout=10, **overlay):
+    """
+    Ensure that this host has its part of the fleet's overlay networks, declared once for all hosts.
+
+    It makes an integration bridge, which guests join, a tunnel bridge, a patch between them, a tunnel to each
+    peer that shares a network with this host, and the flows. A network has one key in all tunnels, and on
+    each host a VLAN that this host chooses and keeps (``external_ids:corral-vlan-<network>`` of the
+    integration bridge). There may be one of it on a host: what it once made and does not declare any more
+    goes.
+
+    .. code-block:: yaml
+
+        overlay:
+          ovs.overlay_managed:
+            - peers: {hv1: 192.0.2.1, hv2: 192.0.2.2, hv3: 192.0.2.3}
+            - encapsulation: vxlan
+            - networks:
+                blue:
+                  key: 1001
+                  subnet: 10.1.0.0/24
+                  served_by: hv1
+                  ports: {app0: {type: internal}}
+
+    name
+        Any name.
+
+    peers
+        The hosts, by minion id, and the address of each in the underlay: IPv4 or IPv6, and on this host the
+        address of a network interface. In user space (``datapath_type: netdev``) that is a bridge.
+
+    networks
+        Networks by name; ``null`` is a network that is no more. Each may have
+
+        - ``key``: its number in the tunnels, required; 1 to 16777215, for GRE to 4294967295.
+        - ``hosts``: the minion ids of those who have it. Default: all peers.
+        - ``bridge``: the name by which guests join it, the same on every host. Default: ``ov-<name>``.
+        - ``ports``: ports of the integration bridge that join it by their own name, a list or a mapping. One
+          with ``type: internal`` is made; another joins when it is there. A port joins, too, that has
+          ``external_ids:corral-network=<name>``.
+        - ``subnet``, ``gateway`` (default: the first address), ``served_by`` (a minion id), ``namespace``
+          (default: one of the network's own; ``null``: the host's) and ``dhcp``: what the role ``overlay``
+          serves. On the serving host a port ``gw-<name>`` is made for it.
+
+    encapsulation
+        ``vxlan`` (default), ``gre``, ``geneve`` or ``stt``, which Open vSwitch has up to 3.5.
+
+    dst_port
+        UDP port of the tunnels. Default: that of the encapsulation.
+
+    underlay_mtu
+        Bytes that an IP packet may have between the hosts. Default: the MTU of the network interface that has
+        this host's address, 1500 while there is none. What the encapsulation leaves of it is the ``mtu`` of
+        the ports made here.
+
+    bridges
+        ``{integration: br-int, tunnel: br-tun}``, which are the defaults.
+
+    datapath_type
+        ``system`` or ``netdev`` of both bridges. Default: as they are; new ones are ``system``.
+
+    bfd
+        Whether tunnels are watched by BFD. Default: false.
+
+    host
+        Which of the peers this host is. Default: its minion id.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Overlay.declare({"host": __opts__["id"], **_mentioned(overlay)}),
+        wire=lambda desired: OverlayWire(desired, timeout),
+        plan=overlay_plan,
+    )
 
 
 def _absent(kind, name, bridge):

@@ -9,6 +9,9 @@ base:
   'corral:roles:links':
     - match: pillar
     - links
+  'corral:roles:overlay':
+    - match: pillar
+    - overlay
   'corral:roles:firewall':
     - match: pillar
     - firewall

@@ -12,6 +12,7 @@ from corral.dhcp.model import Subnet
 from corral.guest.model import Wanted
 from corral.image import model as image
 from corral.link.model import Link
+from corral.overlay.model import Overlay
 from corral.ovs.model import Switch
 from corral.pool import model as pool
 from tests.support.pages import snippets
@@ -36,6 +37,8 @@ def merged(below: Any, above: Any) -> Any:
 def declare(corral: dict[str, Any]) -> None:
     """Declare every part, as the roles do; what is null is not declared, but absent."""
     Switch.declare(corral.get("switch", {}))
+    if "overlay" in corral:
+        Overlay.declare({"host": next(iter(corral["overlay"]["peers"])), **corral["overlay"]})
     for name, link in there(corral, "links"):
         Link.declare({"name": name, **link}, f"links.{name}")
     for name, subnet in there(corral, "dhcp"):

@@ -66,8 +66,18 @@ def _link(case: dict[str, Any]) -> Todo:
     return plan(current, subnets.link(case["desired"]))
 
 
+def _overlay(case: dict[str, Any]) -> Todo:
+    from corral.overlay.model import Overlay
+    from corral.overlay.plan import Current, plan
+    from tests.support import switches
+
+    current = switches.host(case["current"], case.get("owners", {}))
+    return plan(Current(current), Overlay.declare(case["desired"]))
+
+
 PRODUCTS: dict[str, Callable[[dict[str, Any]], Todo]] = {
     "ovs": _ovs,
+    "overlay": _overlay,
     "dhcp": _dhcp,
     "link": _link,
     "guest": _guest,

@@ -10,11 +10,13 @@ import yaml
 
 from tests.support.salt_here import REPO, caller
 
-CORRAL = yaml.safe_load((REPO / "pillar/s0.sls").read_text())["corral"]
+EXAMPLES = [yaml.safe_load((REPO / f"pillar/{name}.sls").read_text())["corral"] for name in ("s0", "s3")]
+CORRAL = EXAMPLES[0] | {"overlay": {"host": "hv1"} | EXAMPLES[1]["overlay"]}
 ROLES = {  # role: its section of the pillar, and the states it makes of the example
     "hypervisor": ("hypervisor", ["pkg.installed", "pip.installed", "service.running"]),
     "switch": ("switch", ["ovs.switch_managed"]),
     "links": ("links", ["link.managed"]),
+    "overlay": ("overlay", ["ovs.overlay_managed", "link.managed", "dhcp.subnet_managed"]),
     "firewall": ("firewall", ["sysctl.present", "cmd.run"]),
     "dhcp": ("dhcp", ["dhcp.subnet_managed"]),
     "images": ("images", ["image.present"]),

@@ -10,9 +10,9 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 UTILS = REPO / "_utils" / "corral"
-PRODUCTS = {"ovs", "guest", "pool", "image", "dhcp", "link"}
+PRODUCTS = {"ovs", "overlay", "guest", "pool", "image", "dhcp", "link"}
 GUARD = UTILS / "guard"  # no product, and all of it but the model talks to the kernel
-COMPOSES = {"pool": {"guest", "image", "dhcp"}}  # the only product that imports others
+COMPOSES = {"pool": {"guest", "image", "dhcp"}, "overlay": {"ovs"}}  # who imports others
 OUTSIDE = {"libvirt", "pyroute2", "subprocess", "socket", "asyncssh"}  # what leaves the process
 PURE = {
     *("model.py", "plan.py", "render.py", "status.py", "identity.py"),

@@ -1,0 +1,165 @@
+"""Overlays over three hosts, with real VXLAN and GRE between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.three_hosts import PEERS, Hypervisor
+
+BLUE = {"key": 1001, "subnet": "10.1.0.0/24"}
+RED = {"key": 2002, "subnet": "10.1.0.0/24"}  # the same addresses: another tenant
+WIDTH = {"vxlan": 1450, "gre": 1458, "geneve": 1450}  # of a packet, over an underlay of 1500
+Three = list[Hypervisor]
+
+
+def overlay(networks: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {"peers": PEERS, "datapath_type": "netdev", "networks": networks, **settings}
+
+
+def managed(one: Hypervisor, networks: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    """Declare networks on a host, and return the changes that this has made."""
+    answer = one.state("ovs.overlay_managed", "overlay", **overlay(networks, **settings))
+    assert answer["result"] is True, answer
+    return dict(answer["changes"])
+
+
+def apart(hosts: Three, networks: dict[str, Any], **settings: Any) -> None:
+    """Have the hosts choose different VLANs for the same networks: on some, others chose first, and go."""
+    for number, one in enumerate(hosts):
+        others = {f"other{key}": {"key": key} for key in range(1, 1 + number)}
+        if others:
+            managed(one, {**others, **networks}, **settings)
+        managed(one, networks, **settings)
+
+
+def endpoints(hosts: Three, network: str, mtu: int = 1450) -> dict[str, str]:
+    """Have an endpoint on each host join a network, as libvirt would; return their MACs by address."""
+    found = {}
+    for one in hosts:
+        address = f"10.1.0.1{one.name[-1]}"
+        found[address] = one.endpoint(network, f"ov-{network}", f"{address}/24", mtu)
+    return found
+
+
+@pytest.mark.parametrize("encapsulation", ["vxlan", "gre", "geneve"])
+def test_a_network_has_another_vlan_on_each_host(three: Three, encapsulation: str) -> None:
+    """S3.2, S3.3, S1.10, S1.12: endpoints reach their own tenant's, at full width, and nobody else's."""
+    apart(three, {"blue": BLUE, "red": RED}, encapsulation=encapsulation)
+    assert [one.vlan("blue") for one in three] == [1, 2, 3]
+
+    width = WIDTH[encapsulation]
+    blue, red = endpoints(three, "blue", width), endpoints(three[:2], "red", width)
+    whole = ("-M", "do", "-s", str(width - 28))  # IP and ICMP headers
+    for one in three:
+        for address, mac in blue.items():
+            if not address.endswith(one.name[-1]):
+                assert one.reaches("blue", address, *whole), f"{one.name}: {address}\n{one.flows()}"
+                assert one.neighbour("blue", address) == mac, "the other tenant has answered"
+    assert three[0].reaches("red", "10.1.0.12")
+    assert three[0].neighbour("red", "10.1.0.12") == red["10.1.0.12"] != blue["10.1.0.12"]
+    assert three[0].silent("red", "10.1.0.13"), "only the other tenant has this address"
+
+
+def test_a_switch_that_was_restarted_is_healed_by_one_run(three: Three) -> None:
+    networks = {"blue": {**BLUE, "ports": {"app0": {"type": "internal"}}}}
+    apart(three, networks)
+    first, second, _ = three
+    first.endpoint_of("blue", "app0", "10.1.0.11/24", 1450)
+    second.endpoint_of("blue", "app0", "10.1.0.12/24", 1450)
+    assert second.reaches("blue", "10.1.0.11")
+
+    second.restart_switch()
+    assert second.flows() == "", "the flows are lost, and nothing else takes their place"
+    changes = managed(second, networks)
+    assert changes
+    assert all(path.startswith("br-tun.flows.") for path in changes)
+    assert managed(second, networks) == {}
+    assert second.vlan("blue") == 2, "the VLAN is still its own"
+    second.sh("ip", "netns", "delete", "blue")
+    second.endpoint_of("blue", "app0", "10.1.0.12/24", 1450)
+    assert second.reaches("blue", "10.1.0.11")
+    assert first.reaches("blue", "10.1.0.12")
+
+
+def serving(**settings: Any) -> dict[str, Any]:
+    """Return the pillar of two tenants with the same addresses, both served by the same host."""
+    served = {"served_by": "hv1", "dhcp": {"range": "10.1.0.100-10.1.0.101"}, **settings}
+    return {"corral": {"overlay": overlay({"blue": {**BLUE, **served}, "red": {**RED, **served}})}}
+
+
+def applied(one: Hypervisor, pillar: dict[str, Any]) -> dict[str, Any]:
+    """Apply the role to a host; return the changes of its states."""
+    states = one.apply("overlay", pillar)
+    wrong = {key: state["comment"] for key, state in states.items() if state["result"] is not True}
+    assert not wrong, wrong
+    return {key: state["changes"] for key, state in states.items() if state["changes"]}
+
+
+def lease_of(one: Hypervisor, network: str) -> dict[str, str]:
+    """Have a new endpoint on a host lease an address of a network; return what it got, and from what MAC."""
+    one.endpoint(network, f"ov-{network}")
+    lease = one.lease(network)
+    assert lease, f"{network} on {one.name}: nobody answers\n{one.flows()}"
+    assert one.reaches(network, lease["router"])
+    return {**lease, "mac": one.neighbour(network, lease["router"])}
+
+
+def test_two_tenants_are_served_with_the_same_addresses(three: Three) -> None:
+    """S3.8, S3.6: over the tunnels, before and after the serving host's switch has lost everything."""
+    first, second, third = three
+    pillar = serving()
+    for one in three:
+        applied(one, pillar)
+        assert applied(one, pillar) == {}
+    leases = [lease_of(one, network) for one in (second, third) for network in ("blue", "red")]
+    expected = {"router": "10.1.0.1", "server": "10.1.0.1", "mtu": "1450"}
+    assert all(lease.items() >= expected.items() for lease in leases)
+    assert sorted(lease["ip"] for lease in leases) == ["10.1.0.100"] * 2 + ["10.1.0.101"] * 2
+    assert len({lease["mac"] for lease in leases}) == 2, "each tenant has a gateway of its own"
+
+    first.restart_switch()
+    assert applied(first, pillar)
+    assert applied(first, pillar) == {}
+    assert second.reaches("blue", "10.1.0.1")
+    assert third.reaches("red", "10.1.0.1")
+    for network in ("blue", "red"):
+        assert second.lease(network)["router"] == "10.1.0.1"
+
+    elsewhere = serving(served_by="hv2")
+    for one in three:
+        applied(one, elsewhere)
+        assert applied(one, elsewhere) == {}
+    assert first.sh("ip", "netns", "list") == ""
+    assert first.ask("pgrep", "dnsmasq").returncode == 1
+    second_gateway = third.lease("red")
+    assert second_gateway["router"] == "10.1.0.1"
+    assert third.reaches("red", "10.1.0.1")
+    assert third.neighbour("red", "10.1.0.1") in {lease["mac"] for lease in leases}
+
+
+def test_guests_of_other_hosts_are_served_over_the_tunnels(three: Three) -> None:
+    """Real guests of libvirt lease addresses from another host, and reach each other and nobody else."""
+    first, second, third = three
+    for one in three:
+        applied(one, serving())
+    guests = {("web", "blue"): second, ("db", "blue"): third, ("other", "red"): third}
+    for (name, network), one in guests.items():
+        one.guest(name, f"ov-{network}")
+    address = {name: one.guest_address(name) for (name, _), one in guests.items()}
+    assert {address["web"], address["db"]} == {"10.1.0.100", "10.1.0.101"}
+    assert address["other"] in (address["web"], address["db"]), "two tenants, one address"
+
+    ping = "ping -c 1 -w 10 {}".format
+    assert "1 packets received" in first.in_guest("ov-blue", address["web"], ping(address["db"]))
+    assert first.in_guest("ov-blue", address["db"], "cat /sys/class/net/eth0/address").strip() == (
+        first.neighbour("ov-blue", address["db"])
+    )
+    shown = first.minion.call("ovs.networks")
+    assert [len(shown[name]["peers"][peer]["macs"]) for name, peer in (("blue", "hv2"), ("red", "hv3"))] == [
+        1,
+        1,
+    ]
+    assert shown["blue"]["peers"]["hv3"]["macs"] == [first.neighbour("ov-blue", address["db"])]
+    assert all(flow["packets"] for flow in shown["blue"]["flows"])
