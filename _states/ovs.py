@@ -110,7 +110,7 @@ def __virtual__():
     return (False, MISSING) if MISSING else True
 
 
-def switch_managed(name, timeout=10, **switch):
+def switch_managed(name, timeout=10, guard=None, **switch):
     """
     Ensure that the switch of this host is exactly as declared.
 
@@ -144,10 +144,14 @@ def switch_managed(name, timeout=10, **switch):
         ``Open_vSwitch`` or ``SSL`` by ``.``, any other by its UUID. Maps are compared key by key, sets as a
         whole; columns that refer to other rows, and those that ovs-vswitchd writes, cannot be set.
 
+    guard
+        ``true``, or a mapping with ``within`` and ``probes``, as in ``link.managed``: the change is taken
+        back unless this host is still reached after it.
+
     timeout
         Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
     """
-    return _converged(name, MANAGED, timeout, switch, exact=True)
+    return _converged(name, MANAGED, timeout, switch, guard, exact=True)
 
 
 def bridge_present(name, timeout=10, **settings):
@@ -525,11 +529,12 @@ def _mentioned(given):
     return {key: value for key, value in given.items() if not key.startswith("__")}
 
 
-def _converged(name, maker, timeout, declaration, **how):
+def _converged(name, maker, timeout, declaration, guard=None, **how):
     return converge(
         name,
         __opts__,
         declare=lambda: Switch.declare(_mentioned(declaration)),
         wire=lambda desired: Wire(maker, timeout, desired),
         plan=partial(plan, maker=maker, **how),
+        guard=guard,
     )

@@ -45,7 +45,9 @@ def select(table: str, columns: list[str], where: Iterable[Any] = ()) -> Operati
     return {"op": "select", "table": table, "where": list(where), "columns": columns}
 
 
-def operations(current: Host, todo: Todo, maker: str) -> list[Operation]:
+def operations(
+    current: Host, todo: Todo, maker: str, marks: Mapping[Path, str] | None = None
+) -> list[Operation]:
     """Return one transaction that carries out a plan, or fails when the database is no longer as read.
 
     Each row that the plan touches is compared with what was read, in the columns concerned. That a
@@ -53,10 +55,12 @@ def operations(current: Host, todo: Todo, maker: str) -> list[Operation]:
 
     maker
         What the new bridges and ports, and what hangs on them, are marked with.
+    marks
+        Who made what is made again, by path; that of a port is its name. Each gets its own mark, or none.
     """
     mine = [change for change in todo if of_bridges(change)]
     after = advance(current.bridges, mine)
-    write = _Write(current.rows, maker)
+    write = _Write(current.rows, maker, marks)
     write.kept = {name for bridge in after.values() for kind in CHILDREN for name in bridge[kind]}
     for name in dict.fromkeys(c.path[0] for c in mine if len(c.path) < 2 or c.path[1] not in CHILDREN):
         write.bridge(name, current.bridges.get(name), after.get(name))
@@ -89,9 +93,9 @@ def _places(bridges: Bridges, names: set[str]) -> dict[str, Place]:
 class _Write:
     """The operations of one transaction while they are collected."""
 
-    def __init__(self, rows: Rows, maker: str) -> None:
+    def __init__(self, rows: Rows, maker: str, marks: Mapping[Path, str] | None) -> None:
         self.rows = rows
-        self.mark = {MARK: maker}
+        self.maker, self.marks = maker, marks
         self.guards: list[Operation] = []
         self.body: list[Operation] = []
         self.made: dict[str, Operation] = {}  # new bridges by name
@@ -105,7 +109,7 @@ class _Write:
     def bridge(self, name: str, old: Spec | None, new: Spec | None) -> None:
         if old is None and new is not None:
             row = {"name": name, **_columns({}, new, DEFAULTS["bridges"], BRIDGE)}
-            row |= _new_maps(new, SETTINGS, self.mark) | self._hang("bridges", (name,), {}, new)
+            row |= _new_maps(new, SETTINGS, self._mark((name,))) | self._hang("bridges", (name,), {}, new)
             self.made[name] = self._insert("Bridge", row)
         elif old is not None and new is None:
             self._guard("Bridge", self.rows.bridges[name], ["ports", "external_ids"])
@@ -138,12 +142,18 @@ class _Write:
 
     def _new_port(self, name: str, bridge: str, kind: str, spec: Spec) -> None:
         attached, folded = self._interfaces(name, kind, spec), _folded(spec)
-        mark = {} if name == bridge else self.mark
+        mark = {} if name == bridge else self._mark((name,))
         row = {"name": name, **_columns({}, folded, DEFAULTS["bonds"], {**PORT, **BOND})}
         row |= {"interfaces": ["set", attached], **_new_maps(folded, SETTINGS, mark)}
         row |= self._hang(kind, (bridge, kind, name), {}, spec)
         self._insert("Port", row, self._port_id(name)[1])
         self.joins.setdefault(bridge, []).append(self._port_id(name))
+
+    def _mark(self, path: Path) -> dict[str, str]:
+        """Return the mark of something new."""
+        if self.marks is None:
+            return {MARK: self.maker}
+        return {MARK: self.marks[path]} if path in self.marks else {}
 
     def _port_id(self, name: str) -> Id:
         row = self.rows.ports.get(name)
@@ -195,7 +205,7 @@ class _Write:
                 for name, column in part.columns.items()
                 if name in new
             }
-            own |= _new_maps(new, part.maps, self.mark)
+            own |= _new_maps(new, part.maps, self._mark(path))
             own |= self._hang(key, path, {}, dict(new)) if key in HANGS else {}
             return _named(self._insert(part.table, own))
         if old != new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,8 +16,10 @@ from typing import Any
 from corral import converge
 from corral.change import Change
 from corral.errors import Invalid, NotInstalled, Refused, Unavailable
+from corral.guard import Undo
+from corral.ovs.back import flows_at_risk, undo
 from corral.ovs.columns import ALONE, NAMED_BY, Declared, Record, Type, read, types
-from corral.ovs.flows import Difference, as_declared, commands
+from corral.ovs.flows import Difference, Flow, as_declared, commands
 from corral.ovs.flows import changes as flow_changes
 from corral.ovs.flows import cookie as flow_cookie
 from corral.ovs.host import Host, Spec, of_flows
@@ -50,6 +53,8 @@ class Wire(converge.Wire[Host, Switch]):
     desired
         What is declared: it says which columns and which bridges' flows are worth a look.
     """
+
+    guarded = True
 
     def __init__(self, maker: str, timeout: float = TIMEOUT, desired: Switch | None = None) -> None:
         self.maker, self.timeout = maker, _seconds(timeout)
@@ -122,6 +127,17 @@ class Wire(converge.Wire[Host, Switch]):
 
     def lacks(self, todo: converge.Todo, current: Host, desired: Switch) -> tuple[str, ...]:
         return (*lacking(todo, current, _devices()), *records_needed(todo, current, self.columns))
+
+    def undo(self, todo: converge.Todo, current: Host, desired: Switch) -> Undo:
+        there = [name for name in flows_at_risk(todo) if name in current.bridges]
+        return undo(todo, current, {name: self._all_flows(name, current) for name in there})
+
+    def _all_flows(self, bridge: str, current: Host) -> dict[str, Flow]:
+        """Return all flows of a bridge; none where none can be read, which is where none can be written."""
+        with contextlib.suppress(Refused, Unavailable):
+            openflow = self._openflow({}, current.bridges[bridge])
+            return dict(openflow.difference(bridge, [], 0, (), ()).here)
+        return {}
 
     def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
         """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
