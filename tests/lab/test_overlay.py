@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.three_hosts import PEERS, Hypervisor
+from corral.overlay.flows import LEARNED_COOKIE
+from tests.support.three_hosts import PEERS, PEERS_V6, Hypervisor
 
 BLUE = {"key": 1001, "subnet": "10.1.0.0/24"}
 RED = {"key": 2002, "subnet": "10.1.0.0/24"}  # the same addresses: another tenant
-WIDTH = {"vxlan": 1450, "gre": 1458, "geneve": 1450}  # of a packet, over an underlay of 1500
 Three = list[Hypervisor]
 
 
@@ -43,13 +43,21 @@ def endpoints(hosts: Three, network: str, mtu: int = 1450) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("encapsulation", ["vxlan", "gre", "geneve"])
-def test_a_network_has_another_vlan_on_each_host(three: Three, encapsulation: str) -> None:
+@pytest.mark.parametrize(
+    ("how", "width"),  # of a packet, over an underlay of 1500
+    [
+        ({"encapsulation": "vxlan"}, 1450),
+        ({"encapsulation": "gre", "bfd": True}, 1458),
+        ({"encapsulation": "geneve"}, 1450),
+        ({"encapsulation": "vxlan", "peers": PEERS_V6}, 1430),
+    ],
+    ids=["vxlan", "gre", "geneve", "vxlan-ipv6"],
+)
+def test_a_network_has_another_vlan_on_each_host(three: Three, how: dict[str, Any], width: int) -> None:
     """S3.2, S3.3, S1.10, S1.12: endpoints reach their own tenant's, at full width, and nobody else's."""
-    apart(three, {"blue": BLUE, "red": RED}, encapsulation=encapsulation)
+    apart(three, {"blue": BLUE, "red": RED}, **how)
     assert [one.vlan("blue") for one in three] == [1, 2, 3]
 
-    width = WIDTH[encapsulation]
     blue, red = endpoints(three, "blue", width), endpoints(three[:2], "red", width)
     whole = ("-M", "do", "-s", str(width - 28))  # IP and ICMP headers
     for one in three:
@@ -60,6 +68,16 @@ def test_a_network_has_another_vlan_on_each_host(three: Three, encapsulation: st
     assert three[0].reaches("red", "10.1.0.12")
     assert three[0].neighbour("red", "10.1.0.12") == red["10.1.0.12"] != blue["10.1.0.12"]
     assert three[0].silent("red", "10.1.0.13"), "only the other tenant has this address"
+    tunnels = three[0].minion.call("ovs.tunnel_status")
+    assert {name: (one["healthy"], one["mtu"]["guest"]) for name, one in tunnels.items()} == dict.fromkeys(
+        tunnels, (True, width)
+    )
+
+    learned = f"cookie={LEARNED_COOKIE | RED['key']:#x}"
+    assert f" {learned}, table=20" in three[0].flows()
+    managed(three[0], {"blue": BLUE}, **how)
+    assert learned not in three[0].flows(), "what was learned of a network goes with it"
+    assert three[0].reaches("blue", "10.1.0.12")
 
 
 def test_a_switch_that_was_restarted_is_healed_by_one_run(three: Three) -> None:
@@ -163,3 +181,7 @@ def test_guests_of_other_hosts_are_served_over_the_tunnels(three: Three) -> None
     ]
     assert shown["blue"]["peers"]["hv3"]["macs"] == [first.neighbour("ov-blue", address["db"])]
     assert all(flow["packets"] for flow in shown["blue"]["flows"])
+
+    third.restart_switch()
+    applied(third, serving())
+    assert "1 packets received" in first.in_guest("ov-blue", address["web"], ping(address["db"]))

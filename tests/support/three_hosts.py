@@ -28,6 +28,7 @@ CARD, UNDERLAY = "uplink", "br-phy"
 CTL = "/usr/share/openvswitch/scripts/ovs-ctl"
 NAMES = ("hv1", "hv2", "hv3")
 PEERS = {name: f"192.0.2.{number}" for number, name in enumerate(NAMES, 1)}
+PEERS_V6 = {name: f"2001:db8::{number}" for number, name in enumerate(NAMES, 1)}
 SECONDS = 60
 IMAGES, LOGS = "/var/lib/libvirt/images", "/var/log/libvirt/qemu"
 SSH = """
@@ -223,8 +224,9 @@ def _join(wire: int, one: Hypervisor) -> None:
         *("add-port", UNDERLAY, CARD),
     )
     one.sh("ip", "link", "set", CARD, "up")
-    one.sh("ip", "address", "add", f"{PEERS[one.name]}/24", "dev", UNDERLAY)
     one.sh("ip", "link", "set", UNDERLAY, "up")
+    one.sh("ip", "address", "add", f"{PEERS[one.name]}/24", "dev", UNDERLAY)
+    one.sh("ip", "address", "add", f"{PEERS_V6[one.name]}/64", "dev", UNDERLAY, "nodad")
 
 
 @pytest.fixture(scope="session")
