@@ -15,6 +15,7 @@ try:
     from corral.ovs.model import Switch
     from corral.ovs.plan import MANAGED
     from corral.ovs.plan import plan as planner
+    from corral.topology import show as drawing
 
     MISSING = ""
 except ImportError as missing:
@@ -311,6 +312,75 @@ def overlay_services(timeout=10, **overlay):
     with salt_errors():
         declared = {key: value for key, value in overlay.items() if not key.startswith("__")}
         return overlays.served({"host": __opts__["id"], **declared}, timeout)
+
+
+def topology(format="data", fleet=None, tgt_type="glob", timeout=10):
+    """
+    Return what this host's network is made of and how it hangs together, as structure or as a drawing.
+
+    The structure has ``nodes`` by id (bridges, ports, bonds, tunnels, mirrors, devices, guests), each with
+    ``kind``, ``name``, ``state`` and what else is known, ``edges`` between them with the VLANs of ports, and
+    ``notes`` on what could not be looked at.
+
+    format
+        ``data``, ``mermaid`` (text), ``svg`` or ``html`` (both need nothing else). Default: ``data``.
+
+    fleet, tgt_type
+        A target: also the hosts that it matches, as they have told the Salt mine, with their tunnels joined.
+        It needs ``ovs.topology: []`` in ``mine_functions``. Default: this host alone, ``glob``.
+
+    timeout
+        Seconds within which Open vSwitch, libvirt and the kernel must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 ovs.topology
+        salt-call --out=newline_values_only ovs.topology format=html fleet='*' > fleet.html
+    """
+    with salt_errors():
+        return drawing.topology(__opts__["id"], timeout, _told(fleet, tgt_type), format)
+
+
+def path(name, to=None, nic=0, vlan=None, fleet=None, tgt_type="glob", timeout=10):
+    """
+    Return the way of a frame, device by device, from a guest to the wire, or to a guest or an address.
+
+    Open vSwitch is asked what it would do with the frame; none is sent. ``steps`` are the devices with
+    ``kind``, ``host``, ``state``, ``mtu``, the ``vlan`` of the frame there, ``namespace``, the ``flow`` that
+    a bridge applies and how a bond's member is ``chosen``. ``delivered`` is true, false, or None where nobody
+    here can know; ``sentence`` says where the frame goes, or where and by which flow it is dropped.
+
+    name, nic
+        A guest and which of its network cards (from 0 on, default: 0), a port, or a MAC address.
+
+    to
+        A guest, a port, an IP or a MAC address. Default: the way to the wire.
+
+    vlan
+        The tag that the guest itself puts on the frame. Default: none.
+
+    fleet, tgt_type
+        As for ``ovs.topology``: hosts on which the way may go on behind a tunnel. Default: none, ``glob``.
+
+    timeout
+        Seconds within which Open vSwitch, libvirt and the kernel must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt kvm1 ovs.path web
+        salt kvm1 ovs.path web to=10.0.0.7 fleet='*'
+    """
+    with salt_errors():
+        told = _told(fleet, tgt_type)
+        return drawing.path(__opts__["id"], name, to=to, nic=nic, vlan=vlan, told=told, timeout=timeout)
+
+
+def _told(fleet, tgt_type):
+    return __salt__["mine.get"](fleet, "ovs.topology", tgt_type) if fleet else None
 
 
 def _only(bond, found):

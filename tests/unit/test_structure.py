@@ -10,13 +10,20 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 UTILS = REPO / "_utils" / "corral"
-PRODUCTS = {"ovs", "overlay", "guest", "pool", "image", "dhcp", "link"}
+PRODUCTS = {"ovs", "overlay", "topology", "guest", "pool", "image", "dhcp", "link"}
 GUARD = UTILS / "guard"  # no product, and all of it but the model talks to the kernel
-COMPOSES = {"pool": {"guest", "image", "dhcp"}, "overlay": {"ovs"}}  # who imports others
+# Who imports others. Topology shows how things hang together that are the others': switches, guests, leases.
+COMPOSES = {
+    "pool": {"guest", "image", "dhcp"},
+    "overlay": {"ovs"},
+    "topology": {"ovs", "guest", "dhcp"},
+}
 OUTSIDE = {"libvirt", "pyroute2", "subprocess", "socket", "asyncssh"}  # what leaves the process
 PURE = {
     *("model.py", "plan.py", "render.py", "status.py", "identity.py"),
     *("tunnels.py", "forwarding.py", "controllers.py", "trace.py", "chain.py", "frames.py"),
+    *("structure.py", "view.py", "layout.py", "sheet.py", "svg.py", "html.py", "mermaid.py"),
+    *("fleet.py", "graph.py", "walk.py", "path.py", "ends.py"),
 }
 SOURCES = sorted(UTILS.rglob("*.py"))
 MODULES = sorted((REPO / "_modules").glob("*.py"))
