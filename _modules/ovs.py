@@ -195,7 +195,7 @@ def tunnel_status(port=None, probe=False, mine=None, timeout=10):
     """
     with salt_errors():
         fleet = __salt__["mine.get"]("*", "ovs.tunnels") if mine is None else mine
-        return look.tunnel_status(port, fleet or {}, probe, timeout)
+        return look.tunnel_status(None if port is None else [port], fleet or {}, probe, timeout)
 
 
 def fdb(bridge=None, timeout=10):

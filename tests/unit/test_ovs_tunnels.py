@@ -159,7 +159,7 @@ def end(local: str, remote: str, key: str = "5", kind: str = "vxlan") -> dict[st
     ],
 )
 def test_the_other_end(fleet: dict[str, Any], expected: str | None) -> None:
-    found = tunnels.far_end(end("10.0.0.1", "10.0.0.2"), fleet)
+    found = tunnels.far_end(end("10.0.0.1", "10.0.0.2"), tunnels.far_ends(fleet))
     assert (found and found["key"]) == expected
 
 

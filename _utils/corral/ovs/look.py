@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from corral.errors import Refused
@@ -98,31 +98,36 @@ def _target(peer: Facts) -> str:
 
 def own_tunnels(timeout: float) -> Facts:
     """Return what other hosts need to know of this one's tunnels, by port."""
-    declared = _tunnels(timeout)
+    declared = declared_tunnels(timeout)
     return tunnels.for_mine(declared, underlay.routes(tunnels.remotes(declared), timeout))
 
 
-def _tunnels(timeout: float) -> dict[str, Facts]:
+def declared_tunnels(timeout: float) -> dict[str, Facts]:
+    """Return the tunnels by port, as far as the database has them."""
     (interfaces,) = rows(timeout, {"Interface": TUNNEL})
     return tunnels.of_rows(plain(row) for row in interfaces)
 
 
-def tunnel_status(port: str | None, fleet: tunnels.Fleet, probe: bool, timeout: float) -> Facts:
-    """Return the tunnels by port, each with its verdict.
+def tunnel_status(wanted: Collection[str] | None, fleet: tunnels.Fleet, probe: bool, timeout: float) -> Facts:
+    """Return tunnels by port, each with its verdict.
 
+    wanted
+        Which; None for all.
     fleet
         What ``own_tunnels`` said on other hosts, by minion.
     probe
         Whether to ask the far ends for an echo.
     """
-    declared = _tunnels(timeout)
-    if port is not None and port not in declared:
-        raise Refused(f"There is no such tunnel as {port} on this host.")
-    chosen = declared if port is None else {port: declared[port]}
+    declared = declared_tunnels(timeout)
+    for port in wanted or ():
+        if port not in declared:
+            raise Refused(f"There is no such tunnel as {port} on this host.")
+    chosen = declared if wanted is None else {port: declared[port] for port in wanted}
     sessions, checks = control(timeout, ("bfd/show",), ("cfm/show",))
     routes = underlay.routes(tunnels.remotes(chosen), timeout)
     echoes = underlay.echoes(routes, min(timeout, ECHO_SECONDS)) if probe else {}
     near = underlay.neighbours(routes, timeout)  # of which the kernel knows more after an echo
+    ends = tunnels.far_ends(fleet)
     mine, bfd, cfm = tunnels.for_mine(chosen, routes), tunnels.bfd(sessions), tunnels.cfm(checks)
     found = {}
     for name, tunnel in sorted(chosen.items()):
@@ -133,7 +138,7 @@ def tunnel_status(port: str | None, fleet: tunnels.Fleet, probe: bool, timeout: 
             "bfd": bfd.get(name),
             "cfm": cfm.get(name),
             "peer": {"route": routes.get(remote), "neighbour": near.get(remote), "echo": echoes.get(remote)},
-            "far": tunnels.far_end(mine[name], fleet),
+            "far": tunnels.far_end(mine[name], ends),
         }
         del found[name]["own_mtu"]
         found[name] |= tunnels.verdict(found[name])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from corral.ovs.status import sections
 
 Tunnel = dict[str, Any]
 Fleet = Mapping[str, Mapping[str, Mapping[str, Any]]]  # what ``ovs.tunnels`` said, by minion and by port
+Way = tuple[Any, Any, Any]
 
 ETHERNET = 14  # bytes of the inner frame's head
 # Bytes between the outer IP header and the inner frame, as Open vSwitch writes them.
@@ -158,23 +159,31 @@ def mtu(tunnel: Tunnel, routes: Mapping[str, Mapping[str, Any]]) -> dict[str, in
     return {"own": tunnel["own_mtu"], "egress": egress, "guest": guest}
 
 
-def far_end(near: Mapping[str, Any], fleet: Fleet) -> dict[str, Any] | None:
+def far_ends(fleet: Fleet) -> dict[Way, list[dict[str, Any]]]:
+    """Return the ends of the fleet's tunnels by type, own address, and address of the far end."""
+    found: dict[Way, list[dict[str, Any]]] = {}
+    for minion, ports in sorted(fleet.items()):
+        for port, end in sorted((ports or {}).items()):
+            shown = {"minion": minion, "port": port, "key": end.get("key"), "mtu": end.get("mtu")}
+            found.setdefault((end.get("type"), end.get("local_ip"), end.get("remote_ip")), []).append(shown)
+    return found
+
+
+def far_end(near: Mapping[str, Any], ends: Mapping[Way, Sequence[dict[str, Any]]]) -> dict[str, Any] | None:
     """Return the other end of a tunnel among what the fleet said, or None when nobody said it.
 
     near
         The tunnel as ``for_mine`` has it. Several tunnels may join the same two hosts: that of the same
         key is the one; without such a one, the only one.
+    ends
+        What ``far_ends`` made of what the fleet said.
     """
-    ends = [
-        {"minion": minion, "port": port, **{key: end.get(key) for key in ("key", "mtu")}}
-        for minion, ports in sorted(fleet.items())
-        for port, end in sorted((ports or {}).items())
-        if near["local_ip"]
-        and (end.get("type"), end.get("local_ip")) == (near["type"], near["remote_ip"])
-        and end.get("remote_ip") in (near["local_ip"], "flow")
-    ]
-    alike = [end for end in ends if same_key(end["key"], near["key"])]
-    return alike[0] if alike else ends[0] if len(ends) == 1 else None
+    if not near["local_ip"]:
+        return None
+    ways = [(near["type"], near["remote_ip"], whom) for whom in (near["local_ip"], "flow")]
+    others = [end for way in ways for end in ends.get(way, ())]
+    alike = [end for end in others if same_key(end["key"], near["key"])]
+    return alike[0] if alike else others[0] if len(others) == 1 else None
 
 
 def same_key(one: Any, other: Any) -> bool:
