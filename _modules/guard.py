@@ -25,7 +25,7 @@ def status():
 
     ``armed`` has the state and the product, the probes, the seconds that are left, and whether the run that
     armed it (``running``) and the watchdog (``watched``) live. ``last`` has the outcome (``kept``,
-    ``reverted``, ``confirmed``), why, and when.
+    ``reverted``, ``confirmed``, or ``not reverted yet``), why, and when.
 
     CLI Example:
 

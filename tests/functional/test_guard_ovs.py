@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import signal
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 
-from corral.guard import hand, journal
+from corral.guard import hand, journal, unit
 from tests.support import guard_net as net
 from tests.support import guard_runs as runs
 from tests.support.expect import assert_failed
@@ -48,8 +52,8 @@ def reached(state: Any, switch: ModuleType) -> Iterator[None]:
         net.settle(MGMT)
         assert net.reached() and net.reached(net.BEYOND)
         yield
-        if journal.read() is not None:
-            hand.revert()
+        runs.watchdog_ended()
+        hand.recover(False)
 
 
 def configuration(switch: ModuleType) -> Any:
@@ -136,3 +140,157 @@ def test_a_change_that_cuts_the_host_off_is_reverted(
 def all_flows(switch: ModuleType) -> list[str]:
     shown = switch.run("ovs-ofctl", "--names", "--no-stats", "dump-flows", BRIDGE)
     return sorted(line.strip() for line in shown.splitlines() if "actions=" in line)
+
+
+@pytest.mark.parametrize("number", range(RUNS))
+def test_a_run_that_is_killed_right_after_the_change_is_reverted(switch: ModuleType, number: int) -> None:
+    before, network = configuration(switch), net.network(MGMT)
+    with runs.run("ovs", "switch", CUT_OFF, LONG, held=True) as child:
+        runs.applied(child)
+        child.kill()
+        child.wait()
+        runs.watchdog_ended()
+    assert configuration(switch) == before
+    assert net.network(MGMT) == network
+    assert net.reached() and net.reached(net.BEYOND)
+    assert runs.outcome() == "reverted"
+    runs.nothing_is_armed()
+
+
+def test_what_others_do_meanwhile_stays(state: Any, switch: ModuleType) -> None:
+    new = {**without(MGMT), "brt-ovs-new": {"datapath_type": "netdev"}}
+    with runs.run("ovs", "switch", new, LONG, held=True) as child:
+        runs.applied(child)
+        for bridge, port in ((BRIDGE, "vnet91"), ("brt-ovs-new", "vnet92")):
+            switch.vsctl("add-port", bridge, port, "--", "set", "interface", port, "type=internal")
+        child.kill()
+        child.wait()
+        runs.watchdog_ended()
+    assert set(switch.vsctl("list-ports", BRIDGE).split()) == {NEAR, MGMT, "vnet91"}
+    assert switch.vsctl("list-ports", "brt-ovs-new") == "vnet92"
+    assert net.reached()
+
+
+def test_a_daemon_that_hangs_is_asked_again(switch: ModuleType) -> None:
+    before = configuration(switch)
+    with runs.run("ovs", "switch", CUT_OFF, LONG, held=True) as child:
+        runs.applied(child)
+        with switch.stopped("ovsdb-server"):
+            child.kill()
+            child.wait()
+            runs.tried_in_vain()
+        runs.watchdog_ended()
+    assert configuration(switch) == before
+    assert net.reached()
+
+
+def test_after_a_reboot_in_the_middle_the_boot_program_reverts(switch: ModuleType, tmp_path: Path) -> None:
+    """The way of the unit: daemons and devices are new, the database is the one of the change."""
+    before = by_name(switch)
+    with runs.run("ovs", "switch", without(MGMT), LONG, held=True) as child:
+        runs.applied(child)
+        os.kill(runs.watched(), signal.SIGKILL)
+        runs.watchdog_ended()
+        child.kill()
+    with runs.rebooted(switch, tmp_path):
+        assert by_name(switch) != before
+        (command,) = re.findall(r"^ExecStart=(.*)$", unit.text(), re.MULTILINE)
+        done = subprocess.run(command.split(), env={}, cwd="/", check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert by_name(switch) == before
+        runs.nothing_is_armed()
+        assert runs.outcome() == "reverted"
+
+
+def test_without_systemd_the_next_run_after_a_reboot_reverts(
+    state: Any, switch: ModuleType, tmp_path: Path
+) -> None:
+    before = by_name(switch)
+    with runs.run("ovs", "switch", without(NEAR), LONG, held=True) as child:
+        runs.applied(child)
+        os.kill(runs.watched(), signal.SIGKILL)
+        runs.watchdog_ended()
+        child.kill()
+    with runs.rebooted(switch, tmp_path):
+        assert by_name(switch) != before
+        assert state("dhcp.subnet_absent", "guard-none")["result"] is True
+        assert by_name(switch) == before
+        runs.nothing_is_armed()
+
+
+def test_killed_at_any_call_the_next_run_ends_right(state: Any, switch: ModuleType) -> None:
+    before = by_name(switch)
+    changed = declared(ports={"brt-web0": {"type": "internal", "tag": 7}})
+    step, answer = 1 - runs.STRIDE, None
+    while answer is None:
+        step += runs.STRIDE
+        with runs.run("ovs", "switch", changed, LONG, at=step) as child:
+            answer = runs.answer(child)
+        runs.watchdog_ended()
+        assert state("ovs.switch_managed", "switch", bridges=changed)["result"] is True, step
+        runs.nothing_is_armed()
+        assert state("ovs.switch_managed", "switch", bridges=AS_IT_IS)["result"] is True, step
+        assert by_name(switch) == before, step
+    assert answer["result"] is True
+    assert step > answer["calls"] > 20
+
+
+def test_killed_at_any_call_while_it_is_reverted(switch: ModuleType) -> None:
+    before, network = by_name(switch), net.network(MGMT)
+    step, answer = 1 - runs.STRIDE, None
+    while answer is None:
+        step += runs.STRIDE
+        with runs.run("ovs", "switch", without(MGMT), LONG, held=True) as child:
+            runs.applied(child)
+            os.kill(runs.watched(), signal.SIGKILL)
+            runs.watchdog_ended()
+            child.kill()
+        with runs.run("recover", "", {}, at=step) as child:
+            answer = runs.answer(child)
+        with runs.run("recover", "", {}) as child:
+            assert runs.answer(child) is not None
+        assert by_name(switch) == before, step
+        assert net.network(MGMT) == network, step
+        runs.nothing_is_armed()
+    assert step > answer["calls"] > 10
+
+
+def test_nothing_of_the_switch_is_changed_beside_an_armed_guard(state: Any) -> None:
+    with runs.run("ovs", "switch", CUT_OFF, LONG, held=True) as child:
+        runs.applied(child)
+        sentence = f"guard: switch (process {child.pid}) is being changed under a guard"
+        assert_failed(state("ovs.bridge_present", OTHER, fail_mode="secure"), sentence)
+        assert_failed(state("link.managed", MGMT, mtu=1400), sentence)
+        assert_failed(state("ovs.switch_managed", "switch", bridges=AS_IT_IS), sentence)
+
+
+def test_a_secret_is_not_in_the_journal_and_its_port_does_not_go_under_a_guard(
+    state: Any, switch: ModuleType
+) -> None:
+    tunnel = {"brt-vx0": {"type": "vxlan", "options": {"remote_ip": "192.0.2.7", "key": 7}}}
+    with_tunnel = declared(ports=tunnel)
+    assert state("ovs.switch_managed", "switch", bridges=with_tunnel)["result"] is True
+    switch.vsctl("set", "interface", "brt-vx0", "options:psk=swordfish")
+    answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=AS_IT_IS)
+    assert_failed(answer, f"guard: bridges.{BRIDGE}.ports.brt-vx0 would go with its psk")
+    tunnel["brt-vx0"]["options"]["key"] = 8
+    with runs.run("ovs", "switch", declared(ports=tunnel), LONG, held=True) as child:
+        runs.applied(child)
+        assert "swordfish" not in (journal.FOLDER / journal.JOURNAL).read_text()
+        child.kill()
+        child.wait()
+        runs.watchdog_ended()
+    options = switch.vsctl("get", "interface", "brt-vx0", "options")
+    assert options == '{key="7", psk=swordfish, remote_ip="192.0.2.7"}'
+
+
+def test_a_port_that_ovs_refuses_is_told_and_stays_where_the_host_is_reached(state: Any) -> None:
+    """A guard is about being reached, and not about success."""
+    tunnel = {"type": "vxlan", "options": {"remote_ip": "192.0.2.7", "key": 7}}
+    bridges = declared(ports={"brt-vx0": tunnel, "brt-vx1": tunnel})
+    answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=bridges)
+    assert answer["result"] is False
+    assert "ovs-vswitchd could not set up brt-vx" in answer["comment"], answer
+    assert "reverted" not in answer["comment"]
+    assert runs.outcome() == "kept"
+    runs.nothing_is_armed()

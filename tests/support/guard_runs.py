@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -93,6 +94,30 @@ def nothing_is_armed() -> None:
     assert journal.read() is None
     watchdog_ended()
     assert set(os.listdir(journal.FOLDER)) <= set(STAYING)
+
+
+def tried_in_vain() -> None:
+    """Wait until the watchdog has said that it could not take the change back yet."""
+    deadline = time.monotonic() + 60
+    while outcome() != "not reverted yet":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def rebooted(switch: Any, folder: Path) -> Iterator[None]:
+    """Stop Open vSwitch and start it again from its database, on what takes itself for another boot."""
+    boot, mark = Path("/proc/sys/kernel/random/boot_id"), folder / "boot_id"
+    mark.write_text("00000000-0000-4000-8000-000000000000\n")
+    identity = switch.vsctl("get", "Open_vSwitch", ".", "external_ids:system-id").strip('"')
+    control = "/usr/share/openvswitch/scripts/ovs-ctl"
+    switch.run(control, "stop")
+    switch.run(control, "--no-mlockall", "--no-full-hostname", f"--system-id={identity}", "start")
+    switch.run("mount", "--bind", str(mark), str(boot))
+    try:
+        yield
+    finally:
+        switch.run("umount", str(boot))
 
 
 class Counter:

@@ -28,8 +28,9 @@ class Undo:
     """What leads back from a plan.
 
     product
-        Whose ``corral.<product>.undo.revert`` does it. It is called with ``data``, and with whether the host
-        was started anew since; done twice it does nothing more, and it may be killed at any moment.
+        Whose ``corral.<product>.undo.revert`` does it. It is called with ``data``, with what ``devices`` had,
+        and with whether the host was started anew since; done twice it does nothing more, and it may be
+        killed at any moment.
     data
         Values that JSON holds, without any secret.
     devices

@@ -25,7 +25,7 @@ def take_back(armed: Journal, why: str) -> str:
     elsewhere = armed.running and armed.run != Process.own()
     if elsewhere and not armed.reverted:
         armed = journal.mark_reverted(armed, why)
-    prepared(armed.product).revert(armed.undo, armed.rebooted)
+    prepared(armed.product).revert(armed.undo, armed.network, armed.rebooted)
     lost = [] if armed.rebooted else network.restore(armed.network)
     said = f"{why} Not put back: {'; '.join(lost)}." if lost else why
     if not elsewhere:

@@ -124,10 +124,15 @@ def mark_reverted(journal: Journal, why: str) -> Journal:
     return marked
 
 
-def close(journal: Journal, outcome: str, why: str = "") -> None:
-    """Disarm: note what became of it, and have the journal gone from the disk."""
+def note(journal: Journal, outcome: str, why: str) -> None:
+    """Write down what became of a guard, for the operator."""
     when = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     _write(LAST, {"name": journal.name, "outcome": outcome, "why": why, "at": when})
+
+
+def close(journal: Journal, outcome: str, why: str = "") -> None:
+    """Disarm: note what became of it, and have the journal gone from the disk."""
+    note(journal, outcome, why)
     with _saying("cannot be removed"):
         (FOLDER / JOURNAL).unlink(missing_ok=True)
         _sync(FOLDER)

@@ -19,7 +19,7 @@ DUMPS = 3  # of a list that changes while it is read
 
 NEWLINK, GETLINK = 16, 18
 NEWADDR, DELADDR, GETADDR = 20, 21, 22
-NEWROUTE, GETROUTE = 24, 26
+NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
 REQUEST, ACK, DUMP, EXCL, CREATE = 0x1, 0x4, 0x300, 0x200, 0x400
 INTERRUPTED = 0x10  # of a dump whose list changed meanwhile
 ERROR, DONE = 2, 3

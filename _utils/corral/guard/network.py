@@ -23,12 +23,12 @@ IFADDR = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 RTMSG = struct.Struct("=BBBBBBBBI")  # family, …, protocol, scope, type, flags
 NEXT_HOP = struct.Struct("=HBBi")  # length, flags, hops, index
 INDEX_AT = 4  # the index in IFINFO and in IFADDR
-ROUTE_FLAGS_AT = 8
+PROTOCOL_AT, ROUTE_FLAGS_AT = 5, 8
 IFF_UP = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU = 1, 3, 4
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 IFA_F_TEMPORARY = 0x1  # of IPv6; of IPv4 the same bit says that the address is not the first of its network
-RTA_OIF, RTA_PREFSRC, RTA_MULTIPATH = 4, 7, 9
+RTA_OIF, RTA_PREFSRC, RTA_MULTIPATH, RTA_CACHEINFO = 4, 7, 9, 12
 RTN_UNICAST = 1
 BY_THE_KERNEL = (2, 9)  # protocols of routes that come with an address or from a router, by themselves
 RTM_F_CLONED, RTNH_F_ONLINK = 0x200, 0x4
@@ -128,16 +128,26 @@ def _add(kernel: Netlink, kind: int, body: bytes) -> int:
     return 0 if number == errno.EEXIST else number
 
 
-def addresses_of(index: int) -> list[bytes]:
-    """Return the kernel's messages about the addresses of a device."""
-    with Netlink() as kernel:
-        return [body for body in _addresses(kernel) if _index(body) == index]
-
-
 def remove(kernel: Netlink, body: bytes) -> int:
     """Take an address away; return 0, also when it is gone already, or a number of errno(3)."""
     number = kernel.do(netlink.DELADDR, body)
     return 0 if number == errno.EADDRNOTAVAIL else number
+
+
+def remove_route(kernel: Netlink, body: bytes) -> int:
+    """Take a route away; return 0, also when it is gone already, or a number of errno(3)."""
+    number = kernel.do(netlink.DELROUTE, _route_of(body, {}))
+    return 0 if number == errno.ESRCH else number
+
+
+def routes_beyond(was: Snapshot, now: Snapshot, maker: int) -> list[str]:
+    """Return the routes with a maker's mark (their protocol) that a later snapshot has beyond an earlier."""
+    there = {_route_of(bytes.fromhex(body), {}) for body in was["routes"]}
+    return [
+        one
+        for one in now["routes"]
+        if (body := bytes.fromhex(one))[PROTOCOL_AT] == maker and _route_of(body, {}) not in there
+    ]
 
 
 def shown(body: bytes) -> str:
@@ -207,7 +217,9 @@ def _index_places(body: bytes) -> Iterable[int]:
 def _route_of(body: bytes, indexes: Mapping[int, int]) -> bytes:
     """Return a route as the kernel takes it: without its state, with the numbers that devices have now."""
     flags = RTMSG.unpack_from(body)[8] & RTNH_F_ONLINK
-    body = netlink.replaced(body, ROUTE_FLAGS_AT, "=I", flags)
+    said = [(kind, body[first:end]) for kind, first, end in netlink.places(body, RTMSG.size)]
+    kept = [netlink.attribute(kind, value) for kind, value in said if kind != RTA_CACHEINFO]
+    body = netlink.replaced(body[: RTMSG.size] + b"".join(kept), ROUTE_FLAGS_AT, "=I", flags)
     for place, was in zip(list(_index_places(body)), _leads_to(body), strict=True):
         body = netlink.replaced(body, place, "=i", indexes.get(was, was))
     return body

@@ -152,7 +152,11 @@ def _settled(identity: str, why: str) -> None:
         armed = journal.read()
         if armed is not None and armed.identity == identity:
             syslog.syslog(syslog.LOG_WARNING, f"{armed.name} is taken back: {why}")
-            take_back(armed, why)
+            try:
+                take_back(armed, why)
+            except Error as error:
+                journal.note(armed, "not reverted yet", str(error))
+                raise
 
 
 def _insist(act: Callable[[], None]) -> None:

@@ -14,6 +14,7 @@ from corral.errors import Refused
 from corral.guard import Undo, network
 from corral.guard.netlink import Netlink
 from corral.link.model import Device, Link
+from corral.link.route import OURS
 
 
 def undo(todo: Todo, device: Device, desired: Link) -> Undo:
@@ -23,6 +24,7 @@ def undo(todo: Todo, device: Device, desired: Link) -> Undo:
     changed = {change.path[1] for change in todo}
     data: dict[str, Any] = {"name": desired.name}
     data["added"] = [change.new for change in todo if change.path[1] == "addresses" and change.creates]
+    data["routes"] = bool(changed & {"routes", "gateway"})
     if "mtu" in changed:
         data["mtu"] = device.mtu
     if "up" in changed:
@@ -30,7 +32,7 @@ def undo(todo: Todo, device: Device, desired: Link) -> Undo:
     return Undo("link", data, (desired.name,))
 
 
-def revert(data: dict[str, Any], rebooted: bool) -> None:
+def revert(data: dict[str, Any], network_was: network.Snapshot, rebooted: bool) -> None:
     """Lead back from a plan; nothing of it is there any more after a reboot, nor when its device is gone."""
     if rebooted:
         return
@@ -42,18 +44,22 @@ def revert(data: dict[str, Any], rebooted: bool) -> None:
             _done(data, "mtu", network.change(kernel, device.index, mtu=data["mtu"]))
         if data.get("up", device.up) != device.up:
             _done(data, "up", network.change(kernel, device.index, up=data["up"]))
-    _take_away(data)
+        _take_away(kernel, data, network_was)
 
 
-def _take_away(data: dict[str, Any]) -> None:
-    """Remove the addresses that were added, and nothing that goes with them: Linux may take others along."""
-    was = network.snapshot([data["name"]])
-    ours = [body for body in map(bytes.fromhex, was["addresses"]) if network.shown(body) in data["added"]]
-    with Netlink() as kernel:
-        for body in ours:
-            _done(data, network.shown(body), network.remove(kernel, body))
-    was["addresses"] = [body for body in was["addresses"] if bytes.fromhex(body) not in ours]
-    network.restore(was)
+def _take_away(kernel: Netlink, data: dict[str, Any], was: network.Snapshot) -> None:
+    """Remove the addresses and routes that were added, and nothing with them: Linux may take others along."""
+    now = network.snapshot([data["name"]])
+    routes = network.routes_beyond(was, now, OURS) if data["routes"] else []
+    addresses = [one for one in now["addresses"] if network.shown(bytes.fromhex(one)) in data["added"]]
+    for one in routes:
+        _done(data, "routes", network.remove_route(kernel, bytes.fromhex(one)))
+    for one in addresses:
+        _done(data, "addresses", network.remove(kernel, bytes.fromhex(one)))
+    others = {
+        key: [one for one in now[key] if one not in (*routes, *addresses)] for key in ("addresses", "routes")
+    }
+    network.restore({**now, **others})
 
 
 def _done(data: dict[str, Any], what: str, number: int) -> None:

@@ -18,7 +18,7 @@ from corral.ovs.wire import Wire
 NOBODY = "guard"  # what is made again has the mark that it had, or none
 
 
-def revert(data: Mapping[str, Any], rebooted: bool) -> None:
+def revert(data: Mapping[str, Any], network: Any, rebooted: bool) -> None:
     """Lead back from a plan, and return when ovs-vswitchd has applied it."""
     with contextlib.closing(_Reverting(data)) as daemon:
         for attempt in range(1, ATTEMPTS + 1):
