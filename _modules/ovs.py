@@ -8,6 +8,7 @@ from functools import partial
 
 try:
     from corral.converge import converge
+    from corral.diagnose import wire as walk
     from corral.errors import Refused, salt_errors
     from corral.overlay import wire as overlays
     from corral.ovs import look, status, wire
@@ -312,6 +313,55 @@ def overlay_services(timeout=10, **overlay):
     with salt_errors():
         declared = {key: value for key, value in overlay.items() if not key.startswith("__")}
         return overlays.served({"host": __opts__["id"], **declared}, timeout)
+
+
+def diagnose(guest, mac=None, subnet=None, seconds=5, probe=True, mine=None, timeout=10):
+    """
+    Walk the way of a guest's DHCPDISCOVER hop by hop, and name the first one that is broken.
+
+    The hops are the guest and its network card, the ``tap`` that carries its frames on the host, the
+    ``port`` of the switch with its VLAN, the DHCP ``server`` and whether it listens, the ``server port``,
+    the ``path`` between the two ports as Open vSwitch itself traces it, a ``tunnel`` by which the frame
+    leaves, ``netfilter`` on a Linux bridge, the way back (``reply``), free ``addresses``, and the ``offer``
+    that arrives. Each has ``ok`` (None: not known) and says what was ``seen``.
+
+    ``broken`` is the first broken hop, ``reason`` says in a sentence what is wrong there, and ``fix`` is what
+    mends it, a ``state`` with its ``arguments``; it is None where no state does.
+
+    guest
+        A guest of libvirt by its name or UUID; or a port, a MAC address, or a network namespace.
+
+    mac
+        Which of the guest's network cards. Default: its first one.
+
+    subnet
+        The subnet of ``dhcp.subnet_managed`` that is to serve it. Default: the one that has a reservation
+        for it, that its frames come to, or that is on its switch.
+
+    seconds
+        How long to listen, 0 to 60; an offer ends it. dnsmasq takes three to answer where it first pings
+        the address that it offers. Default: 5.
+
+    probe
+        Send a DHCPDISCOVER in the guest's stead, into its port of the switch: the server then offers an
+        address, but leases none. Without it, only what the guest asks by itself is seen. Default: True.
+
+    mine
+        As for ``ovs.tunnel_status``.
+
+    timeout
+        Seconds within which each daemon must answer. Default: 10.
+
+    CLI Example:
+
+    .. code-block:: bash
+
+        salt '*' ovs.diagnose web0
+        salt '*' ovs.diagnose 52:60:2f:00:00:01 probe=False seconds=30
+    """
+    with salt_errors():
+        fleet = __salt__["mine.get"]("*", "ovs.tunnels") if mine is None else mine
+        return walk.diagnose(guest, mac, subnet, seconds, probe, fleet or {}, timeout)
 
 
 def topology(format="data", fleet=None, tgt_type="glob", timeout=10):

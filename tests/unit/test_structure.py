@@ -10,18 +10,21 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 UTILS = REPO / "_utils" / "corral"
-PRODUCTS = {"ovs", "overlay", "topology", "guest", "pool", "image", "dhcp", "link"}
+PRODUCTS = {"ovs", "overlay", "topology", "diagnose", "guest", "pool", "image", "dhcp", "link"}
 GUARD = UTILS / "guard"  # no product, and all of it but the model talks to the kernel
-# Who imports others. Topology shows how things hang together that are the others': switches, guests, leases.
+# Who imports others. Topology shows how things hang together that are the others': switches, guests, leases;
+# diagnose walks from a guest to its DHCP server, through all of them.
 COMPOSES = {
     "pool": {"guest", "image", "dhcp"},
     "overlay": {"ovs"},
     "topology": {"ovs", "guest", "dhcp"},
+    "diagnose": {"ovs", "dhcp", "topology"},
 }
 OUTSIDE = {"libvirt", "pyroute2", "subprocess", "socket", "asyncssh"}  # what leaves the process
 PURE = {
     *("model.py", "plan.py", "render.py", "status.py", "identity.py"),
-    *("tunnels.py", "forwarding.py", "controllers.py", "trace.py", "chain.py", "frames.py"),
+    *("tunnels.py", "forwarding.py", "controllers.py", "trace.py", "chain.py", "frames.py", "facts.py"),
+    *("attach.py", "target.py"),
     *("structure.py", "view.py", "layout.py", "sheet.py", "svg.py", "html.py", "mermaid.py"),
     *("fleet.py", "graph.py", "walk.py", "path.py", "ends.py"),
 }
