@@ -268,7 +268,7 @@ def controllers(timeout=10):
         return look.controllers(timeout)
 
 
-def networks(timeout=10):
+def networks(network=None, timeout=10):
     """
     Return the overlay networks of this host by name, as they are.
 
@@ -276,6 +276,9 @@ def networks(timeout=10):
     ``bridge`` by which guests join it, the ``ports`` that have, the ``peers`` that have it, each with its
     ``address``, its tunnel's ``port`` and the ``macs`` learned behind it, and its ``flows``: what each does,
     and for how many packets it has. ``healthy`` is false when flows are missing, for the ``reason`` given.
+
+    network
+        Only this network. Default: all.
 
     timeout
         Seconds within which Open vSwitch must answer. Default: 10.
@@ -285,9 +288,10 @@ def networks(timeout=10):
     .. code-block:: bash
 
         salt '*' ovs.networks
+        salt '*' ovs.networks blue
     """
     with salt_errors():
-        return overlays.networks(timeout)
+        return overlays.networks(network, timeout)
 
 
 def overlay_services(timeout=10, **overlay):

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from salt.exceptions import CommandExecutionError
 
 from tests.support.expect import assert_failed
 
@@ -101,6 +102,34 @@ def test_flows_that_were_lost_come_back(managed: Any, phy: ModuleType) -> None:
     assert run["result"] is True, run
     assert set(before.splitlines()) <= set(flows(phy).splitlines())
     assert managed(**DECLARED)["changes"] == {}
+
+
+@pytest.mark.parametrize(
+    ("bridge", "frame", "tunnels", "inside"),
+    [
+        (INT, "in_port=brt-app0,dl_dst=ff:ff:ff:ff:ff:ff", 2, True),
+        (INT, "in_port=brt-none,dl_dst=ff:ff:ff:ff:ff:ff", 0, True),
+        (TUN, "in_port=vx-hv2,tun_id=0x3e9,dl_dst=ff:ff:ff:ff:ff:ff", 0, True),
+        (TUN, "in_port=vx-hv2,tun_id=0x3e9,dl_dst=52:54:00:00:00:99", 0, True),
+        (TUN, "in_port=vx-hv2,tun_id=0x999,dl_dst=ff:ff:ff:ff:ff:ff", 0, False),
+        (TUN, "in_port=vx-hv2,tun_id=0x3e9,dl_vlan=2,dl_dst=ff:ff:ff:ff:ff:ff", 0, False),
+        (TUN, "in_port=brt-other,tun_id=0x3e9,dl_dst=ff:ff:ff:ff:ff:ff", 0, False),
+    ],
+    ids=[
+        *("to-all", "of-no-network", "split-horizon", "split-horizon-of-unknown", "key-of-nobody"),
+        *("tagged-in-a-tunnel", "port-of-nobody"),
+    ],
+)
+def test_the_way_of_a_frame(
+    managed: Any, phy: ModuleType, bridge: str, frame: str, tunnels: int, inside: bool
+) -> None:
+    """What comes from a tunnel goes into none, and what no flow is for goes nowhere (RFC 7348, 6.1)."""
+    assert managed(**DECLARED)["result"] is True
+    for port, of in (("brt-none", INT), ("brt-other", TUN)):
+        phy.vsctl("add-port", of, port, "--", "set", "interface", port, "type=internal")
+    traced = phy.run("ovs-appctl", "ofproto/trace", bridge, f"{frame},dl_src=52:54:00:00:00:01")
+    assert traced.count("output to native tunnel") == tunnels, traced
+    assert (f'bridge("{INT}")' in traced) is inside, traced
 
 
 def test_what_is_no_longer_declared_goes_and_nothing_else(managed: Any, state: Any, phy: ModuleType) -> None:
@@ -242,6 +271,9 @@ def test_networks_tells_what_is_there(managed: Any, salt: Any, phy: ModuleType) 
         "key 1001 from a tunnel becomes VLAN 1; the sender is learned",
         "VLAN 1 to all, or to whom nobody knows, goes to hv2, hv3 with key 1001",
     ]
+    assert salt.cmd("ovs.networks", "red") == {"red": shown["red"]}
+    with pytest.raises(CommandExecutionError, match="This host has no network green"):
+        salt.cmd("ovs.networks", "green")
     phy.run("ovs-ofctl", "del-flows", TUN)
     lost = salt.cmd("ovs.networks")["blue"]
     assert lost["healthy"] is False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from corral.converge import Todo
 from corral.errors import Refused
@@ -27,10 +27,15 @@ class Underlay:
 
 @dataclass(frozen=True)
 class Current:
-    """One look at the switch, and at the underlay."""
+    """One look at the switch, and at the underlay.
+
+    wanted
+        What the overlays want of this switch, when that is known already.
+    """
 
     host: Host
     underlay: Underlay = Underlay()
+    wanted: Switch | None = field(default=None, compare=False, repr=False)
 
 
 def width(overlay: Overlay, underlay: Underlay) -> int:
@@ -49,7 +54,7 @@ def plan(current: Current, desired: Overlay) -> Todo:
     Raises ``Refused`` for a bridge or a port of somebody else that would have to be taken over.
     """
     _foreign(current.host, desired)
-    wanted = derived(desired, current.host, current.underlay)
+    wanted = current.wanted or derived(desired, current.host, current.underlay)
     return switch_plan(current.host, wanted, exact=True, maker=MANAGED)
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from corral import converge
-from corral.errors import Invalid
+from corral.errors import Invalid, Refused
 from corral.overlay import explain
 from corral.overlay.derive import MANAGED
 from corral.overlay.model import Overlay
@@ -32,9 +32,11 @@ class _Switch(ovs.Wire):
     def __init__(self, timeout: float, derive: Callable[[Host], Switch]) -> None:
         super().__init__(MANAGED, timeout)
         self.derive = derive
+        self.derived: Switch | None = None  # for the last look
 
     def _flows(self, current: Host) -> dict[str, Difference]:
-        self.wanted = written_out(self.derive(current).declared()["bridges"])
+        self.derived = self.derive(current)
+        self.wanted = written_out(self.derived.declared()["bridges"])
         return super()._flows(current)
 
 
@@ -52,23 +54,27 @@ class Wire(converge.Wire[Current, Overlay]):
         self.switch = _Switch(timeout, partial(derived, desired, underlay=self.underlay))
 
     def read(self) -> Current:
-        return Current(self.switch.read(), self.underlay)
+        return Current(self.switch.read(), self.underlay, self.switch.derived)
 
     def look(self) -> Current:
-        return Current(self.switch.look(), self.underlay)
+        return Current(self.switch.look(), self.underlay, self.switch.derived)
 
     def bare(self) -> Current:
         return Current(self.switch.bare(), self.underlay)
 
     def lacks(self, todo: converge.Todo, current: Current, desired: Overlay) -> tuple[str, ...]:
-        wanted = derived(desired, current.host, current.underlay)
-        return (*_lacking(current, desired), *self.switch.lacks(todo, current.host, wanted))
+        return (*_lacking(current, desired), *self.switch.lacks(todo, current.host, _wanted(current)))
 
     def apply(self, todo: converge.Todo, current: Current, desired: Overlay) -> None:
-        self.switch.apply(todo, current.host, derived(desired, current.host, current.underlay))
+        self.switch.apply(todo, current.host, _wanted(current))
 
     def close(self) -> None:
         self.switch.close()
+
+
+def _wanted(current: Current) -> Switch:
+    assert current.wanted is not None  # every look says it
+    return current.wanted
 
 
 def _lacking(current: Current, desired: Overlay) -> tuple[str, ...]:
@@ -102,13 +108,16 @@ def spaces() -> frozenset[str]:
     return frozenset(os.listdir(SPACES)) if os.path.isdir(SPACES) else frozenset()
 
 
-def networks(timeout: float) -> dict[str, Any]:
-    """Return the networks of this host by name, as they are."""
+def networks(network: str | None, timeout: float) -> dict[str, Any]:
+    """Return the networks of this host by name, as they are; only one of them where it is named."""
     with ovs.Wire(MANAGED, timeout) as daemon:
         bridges = daemon.look().bridges
     tunnel = explain.tunnel_bridge(bridges)
     flows = look.flows(tunnel, timeout)[tunnel] if tunnel else []
-    return explain.networks(bridges, flows)
+    found = explain.networks(bridges, flows)
+    if network is not None and network not in found:
+        raise Refused(f"This host has no network {network}.")
+    return found if network is None else {network: found[network]}
 
 
 def served(declaration: Mapping[str, Any], timeout: float) -> dict[str, Any]:
