@@ -30,6 +30,134 @@ def bond(**settings: Any) -> dict[str, Any]:
     return {"bridges": {"br0": {"bonds": {"bond0": settings}}}}
 
 
+def bridge(**settings: Any) -> dict[str, Any]:
+    return {"bridges": {"br0": settings}}
+
+
+def tunnel(kind: str = "vxlan", **options: Any) -> dict[str, Any]:
+    return port(type=kind, options={"remote_ip": "192.0.2.7", **options})
+
+
+TARGET = "is not a connection (tcp:192.0.2.7:6653, ssl:host:6640, ptcp:6640, punix:/run/x)"
+HANGING = [
+    (bridge(controllers={"192.0.2.7": {}}), f"bridges.br0.controllers.192.0.2.7: '192.0.2.7' {TARGET}"),
+    (
+        bridge(controllers={"tcp:192.0.2.7": {"max_backoff": 10}}),
+        "bridges.br0.controllers.tcp:192.0.2.7.max_backoff: 10 is not valid, input should be greater than or",
+    ),
+    (
+        bridge(controllers={"tcp:192.0.2.7": {"connection_mode": "outband"}}),
+        "bridges.br0.controllers.tcp:192.0.2.7.connection_mode: 'outband' is not valid",
+    ),
+    (
+        bridge(controllers={"tcp:192.0.2.7": {"local_ip": "192.0.2.300"}}),
+        "bridges.br0.controllers.tcp:192.0.2.7.local_ip: '192.0.2.300' is not an IP address",
+    ),
+    (
+        bridge(controllers={"tcp:192.0.2.7": {"external_ids": {"corral": "x"}}}),
+        "bridges.br0.controllers.tcp:192.0.2.7.external_ids.corral: is Corral's own mark",
+    ),
+    (bridge(protocols=["OpenFlow9"]), "bridges.br0.protocols[0]: 'OpenFlow9' is not valid"),
+    (bridge(protocols=[]), "bridges.br0.protocols: a list is not valid, list should have at least 1 item"),
+    (bridge(flood_vlans=[5000]), "bridges.br0.flood_vlans: '5000' is not a VLAN id (1–4094)"),
+    (bridge(mirrors={"m0": {"select": "all"}}), "bridges.br0.mirrors.m0.select: unknown key"),
+    (
+        bridge(mirrors={"m0": {"snaplen": 5}}),
+        "bridges.br0.mirrors.m0.snaplen: 5 is not valid, input should be greater than or equal to 14",
+    ),
+    (
+        bridge(mirrors={"m0": {"output_port": "p1", "output_vlan": 5}}),
+        "bridges.br0.mirrors.m0.output_vlan: a mirror has an output_port or an output_vlan",
+    ),
+    (
+        bridge(mirrors={"m0": {"select_src_port": "p1"}}),
+        "bridges.br0.mirrors.m0.select_src_port: a text is not valid, input should be a valid list",
+    ),
+    (
+        bridge(netflow={"targets": ["192.0.2.9"]}),
+        "bridges.br0.netflow.targets[0]: '192.0.2.9' is not a collector (192.0.2.7:2055, [2001:db8::7]:2055)",
+    ),
+    (
+        bridge(netflow={"engine_id": 256}),
+        "bridges.br0.netflow.engine_id: 256 is not valid, input should be less than or equal to 255",
+    ),
+    (bridge(sflow={"targets": []}), "bridges.br0.sflow.targets: a list is not valid"),
+    (bridge(sflow={"sampling": 0}), "bridges.br0.sflow.sampling: 0 is not valid"),
+    (
+        bridge(ipfix={"cache_active_timeout": 4201}),
+        "bridges.br0.ipfix.cache_active_timeout: 4201 is not valid",
+    ),
+    (bridge(ipfix={"obs_domain_id": -1}), "bridges.br0.ipfix.obs_domain_id: -1 is not valid"),
+    (port(qos={"type": "linux-tbf"}), "bridges.br0.ports.p1.qos.type: 'linux-tbf' is not valid"),
+    (
+        port(qos={"queues": {"first": {}}}),
+        "bridges.br0.ports.p1.qos.queues.first: 'first' is not a queue's number",
+    ),
+    (port(qos={"queues": {0: {"dscp": 64}}}), "bridges.br0.ports.p1.qos.queues[0].dscp: 64 is not valid"),
+    (bond(**BOND, qos={"rate": 5}), "bridges.br0.bonds.bond0.qos.rate: unknown key"),
+    (port(bfd={"enabled": True}), "bridges.br0.ports.p1.bfd.enabled: is not a setting of bfd"),
+    (port(bfd={"enable": "yes"}), "bridges.br0.ports.p1.bfd.enable: 'yes' is not 'true' or 'false'"),
+    (port(cfm={"mpid": 9000}), "bridges.br0.ports.p1.cfm.mpid: '9000' is not a number from 0 to 8191"),
+    (
+        port(cfm={"ccm_vlan": "any"}),
+        "bridges.br0.ports.p1.cfm.ccm_vlan: 'any' is not a number from 0 to 4095 or",
+    ),
+    (port(lldp={"on": True}), "bridges.br0.ports.p1.lldp.on: is not a setting of lldp"),
+    (port(ingress_policing_rate=-1), "bridges.br0.ports.p1.ingress_policing_rate: -1 is not valid"),
+    (port(ofport_request=0), "bridges.br0.ports.p1.ofport_request: 0 is not valid"),
+    (port(mac="52:54"), "bridges.br0.ports.p1.mac: '52:54' is not a MAC address"),
+    (
+        port(protected="yes"),
+        "bridges.br0.ports.p1.protected: 'yes' is not valid, input should be a valid boolean",
+    ),
+    (
+        port(cvlans=[5], vlan_mode="trunk"),
+        "bridges.br0.ports.p1.cvlans: only a dot1q-tunnel port has customer VLANs",
+    ),
+    (tunnel(kee=5), "bridges.br0.ports.p1.options.kee: is not an option of type vxlan"),
+    (
+        tunnel(key=1 << 24),
+        "bridges.br0.ports.p1.options.key: '16777216' is not a number from 0 to 16777215 or 'flow'",
+    ),
+    (tunnel("gre", dst_port=5), "bridges.br0.ports.p1.options.dst_port: is not an option of type gre"),
+    (
+        tunnel(dst_port=70000),
+        "bridges.br0.ports.p1.options.dst_port: '70000' is not a number from 0 to 65535",
+    ),
+    (tunnel(csum="on"), "bridges.br0.ports.p1.options.csum: 'on' is not 'true' or 'false'"),
+    (
+        tunnel(tos="high"),
+        "bridges.br0.ports.p1.options.tos: 'high' is not a number from 0 to 255 or 'inherit'",
+    ),
+    (
+        tunnel("erspan", erspan_ver=3),
+        "bridges.br0.ports.p1.options.erspan_ver: '3' is not '1' or '2' or 'flow'",
+    ),
+    (
+        tunnel("stt", df_default="no"),
+        "bridges.br0.ports.p1.options.df_default: 'no' is not 'true' or 'false'",
+    ),
+    (
+        tunnel(local_ip="here"),
+        "bridges.br0.ports.p1.options.local_ip: 'here' is neither an IP address nor 'flow'",
+    ),
+    ({"managers": {"6640": {}}}, f"managers.6640: '6640' {TARGET}"),
+    (
+        {"managers": {"ptcp:6640": {"inactivity_probe": "5s"}}},
+        "managers.ptcp:6640.inactivity_probe: '5s' is not valid",
+    ),
+    ({"ssl": {"private_key": "key.pem"}}, "ssl.private_key: 'key.pem' is not an absolute path"),
+    ({"ssl": {"certificate": "/c", "key": "/k"}}, "ssl.key: unknown key"),
+    ({"other_config": ["dpdk-init"]}, "other_config: a list is not valid"),
+    (
+        {"other_config": {"dpdk-init": 1.5}},
+        "other_config.dpdk-init: a float is not a text, a whole number, true or",
+    ),
+    ({"external_ids": {"corral": "x"}}, "external_ids.corral: is Corral's own mark and cannot be declared"),
+    (bridge(flows=["in_port=1"]), "bridges.br0.flows[0]: 'in_port=1' is not a flow"),
+    (bridge(flows="actions=drop"), "bridges.br0.flows: a text is not valid, input should be a valid list"),
+    ({"db": {"Port": []}}, "db.Port: a list is not valid"),
+]
 WRONG = [
     (port(tag=5000), "bridges.br0.ports.p1.tag: 5000 is not a VLAN id (1–4094)"),
     (port(tag=True), "bridges.br0.ports.p1.tag: True is not a VLAN id (1–4094)"),
@@ -144,7 +272,9 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("declaration", "sentence"), WRONG, ids=[sentence for _, sentence in WRONG])
+@pytest.mark.parametrize(
+    ("declaration", "sentence"), WRONG + HANGING, ids=[sentence for _, sentence in WRONG + HANGING]
+)
 def test_wrong_declarations_name_the_path(declaration: dict[str, Any], sentence: str) -> None:
     with pytest.raises(Invalid) as raised:
         Switch.declare(declaration)
@@ -186,5 +316,6 @@ def test_values_have_one_normal_form() -> None:
 def test_the_example_of_the_states_can_be_declared() -> None:
     text = ast.get_docstring(ast.parse((salt_here.REPO / "_states" / "ovs.py").read_text())) or ""
     block = text.split(".. code-block:: yaml")[1].split("\n\nThe same")[0]
-    (example,) = yaml.safe_load(textwrap.dedent(block))["switch"]["ovs.switch_managed"]
+    given = yaml.safe_load(textwrap.dedent(block))["switch"]["ovs.switch_managed"]
+    example = {key: value for argument in given for key, value in argument.items()}
     assert plan(Host({}), Switch.declare(example), exact=True)
