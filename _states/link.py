@@ -13,6 +13,7 @@ Network devices of this host: addresses, MTU, up or down, routes, network namesp
           - {to: 10.20.0.0/16, via: 172.31.110.253, metric: 50}
           - {to: default, via: 'fd00:6e::fe'}
           - {to: 10.30.0.0/16}                  # no router: on the link
+        - persist: auto
 
 What is not mentioned stays as it is. Of ``addresses``, ``gateway`` and ``routes``, what Corral made and what
 is no longer declared goes away; what somebody else made stays: by hand or by the distribution, by DHCP, by
@@ -24,8 +25,10 @@ are removed, and those that stay keep their routes.
 device that Corral made; ``routes`` speaks of all that it made. Where somebody else made a route to the same
 network with the same metric through the same device, that one is led by way of the declared router.
 
-The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here lasts until the
-device or the host goes.
+The device itself is made by whoever owns it, such as ``ovs.switch_managed``. What is set here is set in the
+running kernel. With ``persist`` it is also written into the distribution's own network files, for the next
+boot; nothing is restarted, and nothing is taken down. Without it nothing is written: who brings a device up
+at boot is the business of whoever installed the host, until it is declared.
 
 With ``namespace`` the device is moved into a network namespace, one of ``ip netns``, which is made when it is
 missing; its loopback is up. The device keeps its addresses and its state there, and loses its routes.
@@ -85,6 +88,11 @@ def managed(name, guard=None, **link):
     routes
         List of routes of the main table: ``to`` (a network, or ``default``), ``via`` (address of the router;
         without it the network is on the link) and ``metric`` (default: 0 for IPv4, 1024 for IPv6).
+
+    persist
+        Who brings the device up at boot as this declaration says, and as nothing else says: ``networkd``,
+        ``ifupdown``, ``networkmanager`` (keyfile), ``ifcfg`` (network-scripts of RHEL), or ``auto``, which is
+        the one of them that this host has. ``null`` takes our files away.
 
     guard
         ``true``: take the change back unless this host is still reached after it. Or a mapping with

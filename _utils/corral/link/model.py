@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
 from corral.kinds import Address, Flag, InterfaceAddress, InterfaceName, Name, Number
-from corral.link.route import HeldRoute, Route, shown
+from corral.link.keeper import NO_FILES, Files
+from corral.link.route import OURS, HeldRoute, Route, shown
 from corral.model import Model
 
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
@@ -40,6 +41,7 @@ class Link(Model):
     up: Flag = True
     gateway: Address | None = None
     routes: tuple[Route, ...] = ()
+    persist: Literal["auto", "networkd", "ifupdown", "networkmanager", "ifcfg"] | None = None
 
     @field_validator("mtu")
     @classmethod
@@ -89,6 +91,13 @@ class Link(Model):
             keys.append(route.key)
         return routes
 
+    @field_validator("persist")
+    @classmethod
+    def _of_the_host(cls, persist: str | None, info: ValidationInfo) -> str | None:
+        if persist and info.data.get("namespace"):
+            raise ValueError("the distribution's files know of no network namespace")
+        return persist
+
     @property
     def at(self) -> str:
         return f"links.{self.name}"
@@ -119,6 +128,8 @@ class Held:
 class Device:
     """A device as it is; the defaults are those of one that has just been made.
 
+    kind
+        As ``ip -details link`` has it; empty for hardware.
     orphan
         Whether it is a tun or tap device that no program holds any more: Open vSwitch leaves such a one in a
         namespace when it ends, and makes another of that name when it starts (datapath ``netdev``).
@@ -129,6 +140,7 @@ class Device:
     up: bool = False
     routes: tuple[HeldRoute, ...] = ()
     index: int = 0
+    kind: str = ""
     orphan: bool = False
 
     def shown(self) -> dict[str, Any]:
@@ -142,9 +154,10 @@ Space = str | None  # a network namespace by its name; None is the host's own
 
 @dataclass(frozen=True)
 class Host:
-    """The devices of this host by network namespace, and then by name."""
+    """The devices of this host by network namespace and name, and the files about the declared one."""
 
     spaces: Mapping[Space, Mapping[str, Device]]
+    files: Files = NO_FILES
 
     def having(self, link: Link) -> tuple[Space, ...]:
         """Return the namespaces that the declared device may be in: none, one, or it cannot be told."""
@@ -158,9 +171,25 @@ class Host:
         Routes are of a namespace: a device that is moved leaves them behind.
         """
         for space in self.having(link):
-            device = self.spaces[space][link.name]
+            device = self._marked(self.spaces[space][link.name])
             return device if space == link.namespace else replace(device, routes=())
         return Device()
+
+    def _marked(self, device: Device) -> Device:
+        """Return a device with what our files declare as ours: who brings it up at boot sets no mark."""
+        declared = self.files.declared
+        ways = [(way["to"], way["via"], way["metric"]) for way in declared["routes"]]
+        return replace(
+            device,
+            addresses=tuple(
+                replace(held, ours=held.ours or (held.lasting and held.address in declared["addresses"]))
+                for held in device.addresses
+            ),
+            routes=tuple(
+                replace(route, maker=OURS) if (route.to, route.via, route.metric) in ways else route
+                for route in device.routes
+            ),
+        )
 
     def loopback(self, space: Space) -> bool:
         """Return whether a network namespace is there, and its loopback up."""

@@ -96,7 +96,8 @@ def _devices(netlink: Any) -> dict[str, Device]:
             up=bool(link["flags"] & IFF_UP),
             routes=tuple(ways.get(link["index"], ())),
             index=link["index"],
-            orphan=_orphan(link),
+            kind=_kind(link),
+            orphan=_kind(link) == "tun" and link.get_attr("IFLA_CARRIER") == 0,
         )
         for link in links
     }
@@ -120,10 +121,9 @@ def _way(route: Any) -> HeldRoute:
     )
 
 
-def _orphan(link: Any) -> bool:
-    """Return whether it is a tun or tap device without a program: Linux takes the carrier off such a one."""
+def _kind(link: Any) -> str:
     info = link.get_attr("IFLA_LINKINFO")
-    return bool(info) and info.get_attr("IFLA_INFO_KIND") == "tun" and link.get_attr("IFLA_CARRIER") == 0
+    return (info.get_attr("IFLA_INFO_KIND") or "") if info else ""
 
 
 def held(message: Any) -> Held:

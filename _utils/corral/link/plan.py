@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from corral.change import Change
 from corral.converge import Todo
+from corral.link.keeper import Files
 from corral.link.model import Device, Host, Inhabited, Link, Namespace
+from corral.link.render import files
 from corral.link.route import EVERYTHING, HeldRoute
 
 ON_LINK = "on link"  # of a route without a router
@@ -31,7 +33,7 @@ def plan(current: Host, desired: Link) -> Todo:
     )
     added, gone = _addresses(device, desired) if "addresses" in mentioned else ((), ())
     todo += added + switch if desired.up else switch + added
-    return todo + _routes(device, desired) + gone
+    return todo + _routes(device, desired) + gone + _files(current.files, desired)
 
 
 def plan_absent(current: Inhabited | None, desired: Namespace) -> Todo:
@@ -46,6 +48,22 @@ def _namespace(current: Host, desired: Link) -> Todo:
     if space is not None and not current.loopback(space):
         todo += (Change((name, "loopback"), False, True),)
     return todo
+
+
+def _files(there: Files, desired: Link) -> Todo:
+    """Return which files are to be written, and which to go; last, for what they say tells what is ours."""
+    name = desired.name
+    if "persist" not in desired.model_fields_set:
+        return ()
+    if desired.persist and not there.keeper:  # that will be told as what is missing
+        return (Change((name, "persist"), None, desired.persist),)
+    wanted = files(desired, there.keeper) if there.keeper else {}
+    gone = dict.fromkeys(there.texts.keys() - wanted.keys())
+    return tuple(
+        Change((name, "persist", path), there.texts.get(path), text)
+        for path, text in {**wanted, **dict(sorted(gone.items()))}.items()
+        if there.texts.get(path) != text
+    )
 
 
 def _addresses(device: Device, desired: Link) -> tuple[Todo, Todo]:

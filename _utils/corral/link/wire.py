@@ -18,7 +18,7 @@ from corral.change import Change
 from corral.converge import Todo, Wire
 from corral.errors import Refused, Unavailable
 from corral.guard import Undo
-from corral.link import namespace
+from corral.link import namespace, persist
 from corral.link.model import (
     EVERYWHERE,
     Device,
@@ -71,7 +71,10 @@ class Netlink(Wire[Host, Link]):
                 spaces[self.desired.namespace] = look(self.desired.namespace)
             if not Host(spaces).having(self.desired):
                 spaces |= {name: look(name) for name in names if name not in spaces}
-        return Host(spaces)
+        host = Host(spaces)
+        if self.desired.namespace is not None:
+            return host
+        return Host(spaces, persist.look(self.desired, host.device(self.desired)))
 
     def bare(self) -> Host:
         return Host({})
@@ -87,7 +90,7 @@ class Netlink(Wire[Host, Link]):
             return (f"{desired.at}.namespace: there is no network namespace {desired.namespace!r}.",)
         neighbours = current.spaces.get(desired.namespace, {})
         device = current.device(desired)
-        lacking = elsewhere(neighbours, desired) + too_narrow(device, desired)
+        lacking = current.files.troubles + elsewhere(neighbours, desired) + too_narrow(device, desired)
         return lacking + led_elsewhere(neighbours, desired) + out_of_reach(device, desired)
 
     def undo(self, todo: Todo, current: Host, desired: Link) -> Undo:
@@ -116,6 +119,7 @@ class Netlink(Wire[Host, Link]):
         except Unavailable:
             given_up.set()
             raise
+        persist.put(change for change in todo if change.path[1] == "persist")
 
 
 def _move(todo: Todo, current: Host, desired: Link) -> None:
@@ -210,8 +214,8 @@ def _change(netlink: Any, index: int, change: Change, made_by: int = OURS) -> No
     from pyroute2.netlink.exceptions import NetlinkError
 
     try:
-        if change.path[1] == "namespace":
-            return  # it has been moved
+        if change.path[1] in ("namespace", "persist"):
+            return  # that is done before, and after
         if change.path[1] == "loopback":
             netlink.link("set", index=LOOPBACK, state="up")
         elif change.path[1] == "mtu":
@@ -245,20 +249,19 @@ def _lead(netlink: Any, index: int, change: Change) -> None:
     via = change.old if change.removes else change.new
     default = EVERYTHING[6 if ":" in via else 4]
     to, _, metric = (default if change.path[1] == "gateway" else change.path[2]).partition(" metric ")
-    network = ipaddress.ip_network(to)
-    spec: dict[str, Any] = {
-        "oif": index,
-        "proto": OURS,
-        "family": AF_INET if network.version == 4 else AF_INET6,
-    }
+    version = ipaddress.ip_network(to).version
+    spec: dict[str, Any] = {"oif": index, "family": AF_INET if version == 4 else AF_INET6}
     spec["dst"] = "default" if to in EVERYTHING.values() else to
-    spec["priority"] = int(metric) if metric else METRIC[network.version]
+    spec["priority"] = int(metric) if metric else METRIC[version]
     if via != ON_LINK:
         spec["gateway"] = via
-    elif network.version == 4:
+    elif version == 4:
         spec["scope"] = RT_SCOPE_LINK
-    # What is replaced may be anybody's, but it is this device's: another one's would have been refused.
-    netlink.route("del" if change.removes else "add" if change.creates else "replace", **spec)
+    if change.removes:  # whatever its mark, since it may be the distribution that brought it up from our file
+        netlink.route("del", **spec)
+    else:
+        # What is replaced may be anybody's, but it is this device's: another one's would have been refused.
+        netlink.route("add" if change.creates else "replace", proto=OURS, **spec)
 
 
 def _put_back(netlink: Any, name: str, device: Device) -> None:
