@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from bench import clones, figures, guests, switch
+from bench import clones, figures, guests, mesh, switch
 from bench.figures import Figure
 from bench.salt import BenchError
 from lab.host import LabError
@@ -15,7 +15,7 @@ from lab.minion import MinionError
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench/run", description="Corral beside its peers and raw floors.")
-    parser.add_argument("measures", nargs="*", help="switch, clones, guests (default: all)")
+    parser.add_argument("measures", nargs="*", help="switch, mesh, clones, guests (default: all)")
     parser.add_argument(
         "--guests", type=int, default=101, metavar="N", help="how many (default 101, the most)"
     )
@@ -39,6 +39,7 @@ def main() -> int:
             switch.TITLE,
             lambda: switch.measure(arguments.ports, arguments.rounds, arguments.peer_rounds),
         ),
+        "mesh": (mesh.TITLE, lambda: mesh.measure(arguments.ports, arguments.rounds)),
         "clones": (clones.TITLE, lambda: clones.measure(arguments.guests, arguments.rounds)),
         "guests": (
             guests.TITLE,

@@ -18,6 +18,7 @@ from lab.host import Host
 TITLE = "Open vSwitch"
 BRIDGE = "bench0"
 PING = "salt-call test.ping"
+PATIENCE = 300  # seconds for ovs-vswitchd, which takes long for 10,000 ports
 Ports = dict[str, dict[str, Any]]
 
 
@@ -40,7 +41,7 @@ def access(count: int) -> Ports:
 def measure(ports: int, rounds: int, peer_rounds: int) -> list[Figure]:
     """Return the figures; *ports* for the raw floor, 200 and 100 for the peers."""
     with Host() as host:
-        switch = _Switch(host)
+        switch = Switch(host)
         return [
             *_beside_floor(switch, vxlan(ports), rounds),
             *_beside_salt(switch, vxlan(200), peer_rounds),
@@ -48,7 +49,7 @@ def measure(ports: int, rounds: int, peer_rounds: int) -> list[Figure]:
         ]
 
 
-class _Switch:
+class Switch:
     """The bridge that all work on, with nothing in it at the start of each try."""
 
     def __init__(self, host: Host) -> None:
@@ -84,7 +85,7 @@ def _clauses(commands: Any) -> list[str]:
     return [word for command in commands for word in ("--", *command)][1:]
 
 
-def _raw(ports: Ports) -> list[str]:
+def raw(ports: Ports) -> list[str]:
     """Return one ovs-vsctl with a clause for everything."""
     commands: list[list[str]] = []
     for name, port in ports.items():
@@ -97,13 +98,15 @@ def _raw(ports: Ports) -> list[str]:
     return ["ovs-vsctl", *_clauses(commands)]
 
 
-def _corral(host: Host, name: str, ports: Ports) -> Salt:
-    bridge: Mapping[str, Any] = {"datapath_type": "netdev", "ports": ports}
-    return Salt(host, name, {"corral": {"roles": ["switch"], "switch": {"bridges": {BRIDGE: bridge}}}})
+def corral(host: Host, name: str, ports: Ports, **more: Any) -> Salt:
+    """Return a minion whose pillar declares the bridge with these ports and, by key, what else is on it."""
+    bridge: Mapping[str, Any] = {"datapath_type": "netdev", "ports": ports, **more}
+    switch = {"timeout": PATIENCE, "bridges": {BRIDGE: bridge}}
+    return Salt(host, name, {"corral": {"roles": ["switch"], "switch": switch}})
 
 
-def _beside_floor(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
-    salt = _corral(switch.host, "corral", ports)
+def _beside_floor(switch: Switch, ports: Ports, count: int) -> list[Figure]:
+    salt = corral(switch.host, "corral", ports)
     salt.sls("bench_nop", {"bench": {"test.nop": [{"bridges": salt.pillar["corral"]["switch"]["bridges"]}]}})
     rounds = Rounds()
     converge = functools.partial(salt.call, "state.apply", "switch")
@@ -113,7 +116,7 @@ def _beside_floor(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
     for _ in range(count):
         rounds.time("ping", lambda: salt.call("test.ping"))
         rounds.time("nop", lambda: salt.call("state.apply", "bench_nop"))
-        rounds.time("raw", lambda: switch.run(*_raw(ports)))
+        rounds.time("raw", lambda: switch.run(*raw(ports)))
         switch.full(ports)
         switch.clear()
         before = switch.writes()
@@ -138,9 +141,9 @@ def _beside_floor(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
     ]
 
 
-def _against(switch: _Switch, ports: Ports, count: int, peer: str, run_peer: Any) -> list[Figure]:
+def _against(switch: Switch, ports: Ports, count: int, peer: str, run_peer: Any) -> list[Figure]:
     """Return a peer's first run and its run with nothing to do, beside ours on the same ports."""
-    salt = _corral(switch.host, f"corral-{peer}", ports)
+    salt = corral(switch.host, f"corral-{peer}", ports)
     rounds = Rounds()
     both = {"ours": lambda: salt.call("state.apply", "switch"), "theirs": run_peer}
     for _ in range(count):
@@ -157,7 +160,7 @@ def _against(switch: _Switch, ports: Ports, count: int, peer: str, run_peer: Any
     ]
 
 
-def _beside_salt(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
+def _beside_salt(switch: Switch, ports: Ports, count: int) -> list[Figure]:
     salt = Salt(switch.host, "salt-peer", {}, SALT_PEER)
     states = {}
     for name, port in ports.items():
@@ -175,7 +178,7 @@ def _beside_salt(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
     return _against(switch, ports, count, "Salt 3007 openvswitch_port.present", run)
 
 
-def _beside_ansible(switch: _Switch, ports: Ports, count: int) -> list[Figure]:
+def _beside_ansible(switch: Switch, ports: Ports, count: int) -> list[Figure]:
     task = {
         "openvswitch.openvswitch.openvswitch_port": {
             "bridge": BRIDGE,
