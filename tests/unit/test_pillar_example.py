@@ -9,6 +9,7 @@ import yaml
 from jinja2 import Template
 
 from corral.dhcp.model import Subnet
+from corral.guard import way
 from corral.guest.model import Wanted
 from corral.image import model as image
 from corral.link.model import Link
@@ -36,17 +37,23 @@ def merged(below: Any, above: Any) -> Any:
 
 def declare(corral: dict[str, Any]) -> None:
     """Declare every part, as the roles do; what is null is not declared, but absent."""
-    Switch.declare(corral.get("switch", {}))
+    Switch.declare(guarded(corral.get("switch", {})))
     if "overlay" in corral:
         Overlay.declare({"host": next(iter(corral["overlay"]["peers"])), **corral["overlay"]})
     for name, link in there(corral, "links"):
-        Link.declare({"name": name, **link}, f"links.{name}")
+        Link.declare({"name": name, **guarded(link)}, f"links.{name}")
     for name, subnet in there(corral, "dhcp"):
         Subnet.declare({"name": name, **subnet}, f"dhcp.{name}")
     for name, one in there(corral, "images"):
         image.declare(name, one)
     for name, one in there(corral, "pools"):
         pool.declare("hypervisor", name, one)
+
+
+def guarded(declared: dict[str, Any]) -> dict[str, Any]:
+    """Return a declaration without its guard, which is declared on its own."""
+    way("a state", declared.get("guard"), {})
+    return {key: value for key, value in declared.items() if key != "guard"}
 
 
 def there(corral: dict[str, Any], section: str) -> list[tuple[str, Any]]:
