@@ -314,21 +314,83 @@ def test_a_link_in_a_network_namespace_is_not_guarded() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("guard", "sentence"),
-    [
-        ("yes", "guard: is none of true, false and a mapping"),
-        ({"within": "1s"}, "guard.within: 1 s is not between 3 s and 60 m"),
-        ({"within": "soon"}, "guard.within: 'soon' is not a duration"),
-        ({"wait": 3}, "guard.wait: unknown key"),
-        ({"probes": []}, "guard.probes: name at least one probe"),
-        ({"probes": ["router"]}, "guard.probes[0]: is none of gateway, salt_master"),
-        ({"probes": ["gateway", {"ping": "host"}]}, "guard.probes[1].ping: 'host' is not an IP address"),
-        ({"probes": [{"tcp": "192.0.2.9"}]}, "guard.probes[0].tcp: '192.0.2.9' is not an address with a TCP"),
-    ],
-)
-def test_a_wrong_guard_touches_nothing(state: Any, guard: Any, sentence: str) -> None:
+def test_a_wrong_guard_touches_nothing(state: Any) -> None:
     before = net.network(NEAR)
-    assert_failed(state("link.managed", NEAR, guard=guard, **OTHERS), sentence)
-    assert_failed(state("link.managed", NEAR, test=True, guard=guard, **OTHERS), sentence)
+    for test in (True, False):
+        answer = state(
+            "link.managed", NEAR, test=test, guard={"probes": ["gateway", {"ping": "x"}]}, **OTHERS
+        )
+        assert_failed(answer, "guard.probes[1].ping: 'x' is not an IP address")
     assert net.network(NEAR) == before
+
+
+def test_the_masters_of_a_minion_are_asked_by_tcp() -> None:
+    def managed(**declared: Any) -> dict[str, Any]:
+        return converge(
+            NEAR,
+            {"master": ["192.0.2.77", net.THERE], "file_client": "remote"},
+            declare=lambda: Link.declare({"name": NEAR, **declared}, at=f"links.{NEAR}"),
+            wire=Netlink,
+            plan=plan,
+            guard={"within": 3, "probes": ["salt_master"]},
+        )
+
+    with net.listening(4506):
+        assert managed(**OTHERS)["result"] is True
+        said = f"The change was reverted: salt_master {net.THERE}:4506 did not answer within 3 s."
+        assert_failed(managed(**CUT_OFF), said)
+    assert_failed(managed(**CUT_OFF), "guard.probes[0]: no Salt master of this minion can be reached")
+
+
+def test_routes_lead_back(state: Any) -> None:
+    """A gateway that is nobody's address: the neighbour still answers, but it is no way out any more."""
+    before = net.network(NEAR)
+    answer = state("link.managed", NEAR, guard=GUARD, gateway="192.0.2.66", mtu=1400)
+    assert_failed(answer, "The change was reverted: gateway ")
+    assert net.network(NEAR) == before
+    routes = [{"to": "203.0.113.0/24", "via": net.THERE}]
+    kept = state("link.managed", NEAR, guard=GUARD, routes=routes)
+    assert kept["result"] is True, kept
+    before = net.network(NEAR)
+    answer = state("link.managed", NEAR, guard=GUARD, routes=[], **CUT_OFF)
+    assert_failed(answer, "The change was reverted: gateway ")
+    assert net.network(NEAR) == before
+    assert list(state("link.managed", NEAR, routes=[])["changes"]) == [f"{NEAR}.routes.203.0.113.0/24"]
+
+
+@pytest.fixture
+def kept() -> Iterator[Path]:
+    """The file by which networkd brings the link up at boot, while it is on this host."""
+    file = Path(f"/etc/systemd/network/00-corral-{NEAR}.network")
+    state = Path("/run/systemd/netif/state")
+    state.parent.mkdir(parents=True)
+    state.touch()
+    yield file
+    file.unlink(missing_ok=True)
+    shutil.rmtree("/run/systemd")
+
+
+def test_the_files_of_the_distribution_lead_back_too(state: Any, kept: Path) -> None:
+    answer = state("link.managed", NEAR, guard=GUARD, persist="networkd", **CUT_OFF)
+    assert_failed(answer, "The change was reverted")
+    assert not kept.exists()
+    assert state("link.managed", NEAR, persist="networkd", mtu=1500)["result"] is True
+    before = kept.read_text()
+    answer = state("link.managed", NEAR, guard=GUARD, persist="networkd", mtu=1400, **CUT_OFF)
+    assert_failed(answer, "The change was reverted")
+    assert kept.read_text() == before
+
+
+def test_after_a_reboot_files_lead_back_before_the_network_is_set_up(
+    state: Any, kept: Path, tmp_path: Path
+) -> None:
+    assert state("link.managed", NEAR, persist="networkd", mtu=1500)["result"] is True
+    before = kept.read_text()
+    killed_with_its_watchdog({**CUT_OFF, **OTHERS, "persist": "networkd"})
+    assert kept.read_text() != before
+    with runs.another_boot(tmp_path):
+        assert runs.at_boot("corral-guard-early.service") == ""
+        assert kept.read_text() == before
+        assert runs.outcome() == "reverted"
+        assert runs.at_boot("corral-guard.service") == ""
+    runs.nothing_is_armed()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -65,9 +66,21 @@ def network(device: str) -> Any:
         for one in link["addr_info"]
         if one["scope"] != "link"
     ]
-    routes = [ip(*words, "route", "show", "dev", device, "proto", "boot") for words in ((), ("-6",))]
+    routes = [ip(*words, "route", "show", "dev", device) for words in ((), ("-6",))]
     addresses.sort(key=str)
-    return addresses, routes, link["mtu"], "UP" in link["flags"]
+    return addresses, routes, link["mtu"], "UP" in link["flags"], link["address"]
+
+
+@contextlib.contextmanager
+def listening(port: int) -> Iterator[None]:
+    """Have the other side take connections."""
+    program = f'import socket; s = socket.create_server(("", {port})); print(flush=True)\nwhile 1: s.accept()'
+    argv = ["ip", "netns", "exec", SPACE, sys.executable, "-c", program]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        server.stdout.readline()
+        yield
+        server.kill()
 
 
 def mute() -> None:

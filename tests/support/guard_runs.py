@@ -11,6 +11,7 @@ import fcntl
 import functools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.converge import Wire, converge
-from corral.guard import STAYING, hand, journal
+from corral.guard import STAYING, hand, journal, unit
 
 REPO = Path(__file__).resolve().parents[2]
 STRIDE = 1 if "CORRAL_EVERY_KILL" in os.environ else 5  # of the calls at which runs are killed
@@ -105,19 +106,34 @@ def tried_in_vain() -> None:
 
 
 @contextlib.contextmanager
+def another_boot(folder: Path) -> Iterator[None]:
+    """Have this host take itself for started anew."""
+    boot, mark = "/proc/sys/kernel/random/boot_id", folder / "boot_id"
+    mark.write_text("00000000-0000-4000-8000-000000000000\n")
+    subprocess.run(["mount", "--bind", str(mark), boot], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", boot], check=True)
+
+
+def at_boot(name: str) -> str:
+    """Do what a unit does, in the environment of none, and return what it complains of."""
+    (command,) = re.findall(r"^ExecStart=(.*)$", unit.texts()[name], re.MULTILINE)
+    done = subprocess.run(command.split(), env={}, cwd="/", check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@contextlib.contextmanager
 def rebooted(switch: Any, folder: Path) -> Iterator[None]:
     """Stop Open vSwitch and start it again from its database, on what takes itself for another boot."""
-    boot, mark = Path("/proc/sys/kernel/random/boot_id"), folder / "boot_id"
-    mark.write_text("00000000-0000-4000-8000-000000000000\n")
     identity = switch.vsctl("get", "Open_vSwitch", ".", "external_ids:system-id").strip('"')
     control = "/usr/share/openvswitch/scripts/ovs-ctl"
     switch.run(control, "stop")
     switch.run(control, "--no-mlockall", "--no-full-hostname", f"--system-id={identity}", "start")
-    switch.run("mount", "--bind", str(mark), str(boot))
-    try:
+    with another_boot(folder):
         yield
-    finally:
-        switch.run("umount", str(boot))
 
 
 class Counter:

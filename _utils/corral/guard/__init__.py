@@ -37,12 +37,15 @@ class Undo:
         Network devices whose addresses and routes may go with the change.
     environment
         What the product's daemons are found by.
+    alone
+        Whether no daemon is needed to lead back: after a boot it is done before the network is set up, then.
     """
 
     product: str
     data: dict[str, Any]
     devices: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    alone: bool = False
 
 
 class Way(Protocol):

@@ -61,7 +61,7 @@ def _meant(probe: Probe, opts: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def _named(word: str, opts: Mapping[str, Any]) -> Iterator[Target]:
-    return _routers() if word == "gateway" else _masters(opts)
+    return _routers() if word == "gateway" else masters(opts)
 
 
 def _routers() -> Iterator[Target]:
@@ -80,7 +80,7 @@ def _answers(target: Target) -> bool:
     return any(target.answers(ONCE) for _ in range(TRIES))
 
 
-def _masters(opts: Mapping[str, Any]) -> Iterator[Target]:
+def masters(opts: Mapping[str, Any]) -> Iterator[Target]:
     """Yield the addresses of the Salt masters of a minion; none for one that has none."""
     if opts.get("local") or opts.get("file_client") == "local" or opts.get("master_type") == "disable":
         return

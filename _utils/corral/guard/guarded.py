@@ -96,6 +96,7 @@ class Guarded:
                 run=Process.own(),
                 paths=tuple(path for path in sys.path if os.path.isabs(path)),
                 environment=undo.environment,
+                alone=undo.alone,
             )
             journal.write(armed)
             try:

@@ -46,6 +46,8 @@ class Journal:
         Why it was taken back already, while the run that armed it has still to hear of it.
     paths, environment
         Where Python finds this package, and what the daemons are found by.
+    alone
+        Whether no daemon is needed to lead back.
     """
 
     identity: str
@@ -61,6 +63,7 @@ class Journal:
     reverted: str = ""
     paths: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    alone: bool = False
 
     @property
     def rebooted(self) -> bool:

@@ -113,7 +113,7 @@ def _put_back(kernel: Netlink, was: Snapshot, indexes: Mapping[int, int]) -> lis
             number = _add(kernel, netlink.NEWADDR, _with_index(body, indexes))
             if number:
                 lost.append(f"{shown(body)}: {os.strerror(number)}")
-    missing = [_route_of(bytes.fromhex(one), indexes) for one in was["routes"]]
+    missing = [route_of(bytes.fromhex(one), indexes) for one in was["routes"]]
     while missing:  # a route by way of a router needs the one that leads to it
         failed = [body for body in missing if _add(kernel, netlink.NEWROUTE, body)]
         if len(failed) == len(missing):
@@ -136,17 +136,17 @@ def remove(kernel: Netlink, body: bytes) -> int:
 
 def remove_route(kernel: Netlink, body: bytes) -> int:
     """Take a route away; return 0, also when it is gone already, or a number of errno(3)."""
-    number = kernel.do(netlink.DELROUTE, _route_of(body, {}))
+    number = kernel.do(netlink.DELROUTE, route_of(body, {}))
     return 0 if number == errno.ESRCH else number
 
 
 def routes_beyond(was: Snapshot, now: Snapshot, maker: int) -> list[str]:
     """Return the routes with a maker's mark (their protocol) that a later snapshot has beyond an earlier."""
-    there = {_route_of(bytes.fromhex(body), {}) for body in was["routes"]}
+    there = {route_of(bytes.fromhex(body), {}) for body in was["routes"]}
     return [
         one
         for one in now["routes"]
-        if (body := bytes.fromhex(one))[PROTOCOL_AT] == maker and _route_of(body, {}) not in there
+        if (body := bytes.fromhex(one))[PROTOCOL_AT] == maker and route_of(body, {}) not in there
     ]
 
 
@@ -214,7 +214,7 @@ def _index_places(body: bytes) -> Iterable[int]:
             hop += (NEXT_HOP.unpack_from(body, hop)[0] + 3) & ~3
 
 
-def _route_of(body: bytes, indexes: Mapping[int, int]) -> bytes:
+def route_of(body: bytes, indexes: Mapping[int, int]) -> bytes:
     """Return a route as the kernel takes it: without its state, with the numbers that devices have now."""
     flags = RTMSG.unpack_from(body)[8] & RTNH_F_ONLINK
     said = [(kind, body[first:end]) for kind, first, end in netlink.places(body, RTMSG.size)]

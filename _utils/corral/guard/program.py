@@ -1,4 +1,4 @@
-"""The watchdog as a program: ``python -I program.py watch IDENTITY [DESCRIPTOR]`` and ``… boot``.
+"""The watchdog as a program: ``python -I program.py watch IDENTITY [DESCRIPTOR]`` and ``… boot [early]``.
 
 Until the journal has told where this package is, it needs the standard library only.
 """
@@ -26,7 +26,7 @@ def main(verb: str, identity: str = "", descriptor: str = "") -> None:
     from corral.guard import watchdog
 
     if verb == "boot":
-        watchdog.boot()
+        watchdog.boot(early=identity == "early")
     else:
         watchdog.watch(identity, int(descriptor or -1))
 

@@ -123,6 +123,7 @@ def watch(identity: str, descriptor: int = -1) -> None:
     descriptor
         Where to write that it is ready; else systemd is told.
     """
+    syslog.openlog("corral-guard")
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("-900", encoding="ascii")
     with journal.watching():
@@ -140,10 +141,15 @@ def watch(identity: str, descriptor: int = -1) -> None:
             _insist(lambda: _settled(identity, late))
 
 
-def boot() -> None:
-    """Take back what was armed when the host went down, once its daemons answer."""
+def boot(early: bool) -> None:
+    """Take back what was armed when the host went down, once its daemons answer.
+
+    early
+        There are no daemons yet: do only what needs none.
+    """
+    syslog.openlog("corral-guard")
     armed = journal.read()
-    if armed is not None and armed.rebooted:
+    if armed is not None and armed.rebooted and (armed.alone or not early):
         _insist(lambda: _settled(armed.identity, "the host was started anew in the middle of the change."))
 
 

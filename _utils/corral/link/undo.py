@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from corral.change import Change
 from corral.converge import Todo
 from corral.errors import Refused
 from corral.guard import Undo, network
 from corral.guard.netlink import Netlink
+from corral.link import persist
 from corral.link.model import Device, Link
 from corral.link.route import OURS
 
@@ -24,16 +26,18 @@ def undo(todo: Todo, device: Device, desired: Link) -> Undo:
     changed = {change.path[1] for change in todo}
     data: dict[str, Any] = {"name": desired.name}
     data["added"] = [change.new for change in todo if change.path[1] == "addresses" and change.creates]
+    data["files"] = [[change.path[2], change.old] for change in todo if change.path[1] == "persist"]
     data["routes"] = bool(changed & {"routes", "gateway"})
     if "mtu" in changed:
         data["mtu"] = device.mtu
     if "up" in changed:
         data["up"] = device.up
-    return Undo("link", data, (desired.name,))
+    return Undo("link", data, (desired.name,), alone=True)
 
 
 def revert(data: dict[str, Any], network_was: network.Snapshot, rebooted: bool) -> None:
-    """Lead back from a plan; nothing of it is there any more after a reboot, nor when its device is gone."""
+    """Lead back from a plan; of it nothing but files is there after a reboot."""
+    persist.put(Change((data["name"], "persist", path), "", was) for path, was in data["files"])
     if rebooted:
         return
     with Netlink() as kernel:
