@@ -23,9 +23,10 @@ def main(points_file: str, picture: str) -> None:
     points = json.loads(Path(points_file).read_text())
     figure, axes = pyplot.subplots(figsize=(7.5, 4.6))
     for name, (label, style, colour) in SERIES.items():
+        there = [point for point in points if name in point]
         axes.plot(
-            [point["ports"] for point in points],
-            [point[name] for point in points],
+            [point["ports"] for point in there],
+            [point[name] for point in there],
             style,
             color=colour,
             label=label,

@@ -17,6 +17,7 @@ from lab.host import Host
 
 TITLE = "Open vSwitch"
 BRIDGE = "bench0"
+MAKE = ("ovs-vsctl", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev")
 PING = "salt-call test.ping"
 PATIENCE = 300  # seconds for ovs-vswitchd, which takes long for 10,000 ports
 Ports = dict[str, dict[str, Any]]
@@ -54,7 +55,7 @@ class Switch:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.run("ovs-vsctl", "add-br", BRIDGE, "--", "set", "Bridge", BRIDGE, "datapath_type=netdev")
+        self.run(*MAKE)
 
     def run(self, *argv: str) -> str:
         """Run a command and return its output; ``BenchError`` when it fails."""
@@ -71,8 +72,8 @@ class Switch:
         return len(self.run("ovs-vsctl", "list-ports", BRIDGE).split())
 
     def clear(self) -> None:
-        ports = self.run("ovs-vsctl", "list-ports", BRIDGE).split()
-        self.run("ovs-vsctl", *_clauses(["del-port", BRIDGE, port] for port in ports))
+        self.run("ovs-vsctl", "del-br", BRIDGE)
+        self.run(*MAKE)
 
     def full(self, ports: Ports) -> None:
         """Raise ``BenchError`` unless the bridge has so many ports, and none of them an error."""
