@@ -441,7 +441,7 @@ def bond_absent(name, bridge=None, timeout=10):
     return _converged(name, "ovs.bond_absent", timeout, _absent("bonds", name, bridge), within=True)
 
 
-def overlay_managed(name, timeout=10, **overlay):
+def overlay_managed(name, timeout=10, guard=None, **overlay):
     """
     Ensure that this host has its part of the fleet's overlay networks, declared once for all hosts.
 
@@ -507,6 +507,9 @@ def overlay_managed(name, timeout=10, **overlay):
     host
         Which of the peers this host is. Default: its minion id.
 
+    guard
+        As for ``switch_managed``.
+
     timeout
         Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
     """
@@ -516,6 +519,7 @@ def overlay_managed(name, timeout=10, **overlay):
         declare=lambda: Overlay.declare({"host": __opts__["id"], **_mentioned(overlay)}),
         wire=lambda desired: OverlayWire(desired, timeout),
         plan=overlay_plan,
+        guard=guard,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from corral import converge
 from corral.errors import Invalid, Refused
+from corral.guard import Undo
 from corral.overlay import explain
 from corral.overlay.derive import MANAGED
 from corral.overlay.model import Overlay
@@ -49,6 +50,8 @@ class Wire(converge.Wire[Current, Overlay]):
         Seconds within which each daemon must answer.
     """
 
+    guarded = True
+
     def __init__(self, desired: Overlay, timeout: float) -> None:
         self.underlay = underlay(desired, timeout)
         self.switch = _Switch(timeout, partial(derived, desired, underlay=self.underlay))
@@ -64,6 +67,9 @@ class Wire(converge.Wire[Current, Overlay]):
 
     def lacks(self, todo: converge.Todo, current: Current, desired: Overlay) -> tuple[str, ...]:
         return (*_lacking(current, desired), *self.switch.lacks(todo, current.host, _wanted(current)))
+
+    def undo(self, todo: converge.Todo, current: Current, desired: Overlay) -> Undo:
+        return self.switch.undo(todo, current.host, _wanted(current))
 
     def apply(self, todo: converge.Todo, current: Current, desired: Overlay) -> None:
         self.switch.apply(todo, current.host, _wanted(current))
