@@ -214,11 +214,11 @@ def _opened(name: str) -> int:
         return _private(str(FOLDER / name), os.O_RDWR | os.O_CREAT)
 
 
-def _taken(descriptor: int, seconds: float) -> bool:
+def _taken(descriptor: int, seconds: float, how: int = fcntl.LOCK_EX) -> bool:
     deadline = time.monotonic() + seconds
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             if time.monotonic() > deadline:
@@ -247,7 +247,8 @@ def watchdog() -> int:
     except FileNotFoundError:
         return 0
     try:
-        if _taken(descriptor, 0):
+        # Shared, so that who only looks is never taken for the watchdog by another who looks.
+        if _taken(descriptor, 0, fcntl.LOCK_SH):
             return 0
         return int(os.pread(descriptor, 20, 0) or b"0")
     finally:
