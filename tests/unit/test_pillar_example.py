@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -88,20 +89,30 @@ def test_every_role_has_a_folder(pillar: dict[str, Any]) -> None:
         assert f"'corral:roles:{role}'" in (REPO / "salt/top.sls").read_text()
 
 
+STATES: dict[str, Callable[[str, Any], object]] = {
+    "guest.running": lambda name, fields: Wanted.running(name, fields, owner="hypervisor"),
+    "ovs.port_present": lambda name, fields: Switch.declare(
+        {"bridges": {fields.pop("bridge"): {"ports": {name: fields}}}}
+    ),
+}
+
+
 @pytest.mark.parametrize("page", sorted(path.name for path in (REPO / "docs").glob("*.rst")))
 def test_the_example_of_a_page_is_a_valid_declaration(page: str) -> None:
     """Pillar is declared as the roles do; a state as Salt does."""
     for data in snippets(REPO / "docs" / page):
         declare(data.pop("corral", {}))
+        for function in data.pop("mine_functions", {}):  # of the minion's configuration
+            assert f"def {function.partition('.')[2]}(" in (REPO / "_modules/ovs.py").read_text()
         for name, body in data.items():
             ((function, arguments),) = body.items()
             fields = {key: value for argument in arguments for key, value in argument.items()}
-            assert function == "guest.running", f"{name}: say here how {function} is declared"
-            Wanted.running(name, fields, owner="hypervisor")
+            assert function in STATES, f"{name}: say here how {function} is declared"
+            STATES[function](name, fields)
 
 
 def test_there_is_a_page_for_each_product_and_for_the_roles() -> None:
     pages = {path.stem for path in (REPO / "docs").glob("*.rst")}
     products = {path.parent.name for path in REPO.glob("_utils/corral/*/model.py")}
-    assert pages == products | {"semantics", "roles"}
+    assert pages == products | {"semantics", "roles", "ovs_status", "topology"}
     assert all(snippets(REPO / "docs" / f"{page}.rst") for page in products)
