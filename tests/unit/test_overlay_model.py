@@ -66,6 +66,14 @@ WRONG = [
     (blue(gateway="10.1.0.1"), "networks.blue.gateway: needs a subnet"),
     (blue(subnet="10.1.0.0/24", dhcp={}), "networks.blue.dhcp: needs a host that serves it: served_by"),
     (
+        blue(subnet="10.1.0.0/31", served_by="hv1"),
+        "networks.blue.subnet: 10.1.0.0/31 has no room for a gateway and a guest",
+    ),
+    (
+        blue(subnet="2001:db8:1::/64", served_by="hv1", dhcp={}),
+        "networks.blue.dhcp: is for IPv4, and 2001:db8:1::/64 is not",
+    ),
+    (
         blue(subnet="10.1.0.0/24", gateway="10.2.0.1"),
         "networks.blue.gateway: 10.2.0.1 is not a host of 10.1.0.0/24",
     ),

@@ -186,11 +186,13 @@ def _network(overlay: Overlay, here: Where, one: OverlayNetwork) -> Iterator[Fau
             f"{one.key} is out of range for {overlay.encapsulation} ({bits} bits: 1–{(1 << bits) - 1})",
         )
     hosts = overlay.hosts(one)
+    seen: set[str] = set()
     for number, host in enumerate(one.hosts or ()):
         if host not in overlay.peers:
             yield (*here, "hosts", number), f"{host!r} is not among the peers"
-        elif host in hosts[:number]:
+        elif host in seen:
             yield (*here, "hosts", number), f"{host!r} is named twice"
+        seen.add(host)
     yield from _served(here, one, hosts)
 
 
@@ -202,6 +204,12 @@ def _served(here: Where, one: OverlayNetwork, hosts: list[str]) -> Iterator[Faul
             yield (*here, key), "needs a subnet"
     if one.dhcp is not None and one.served_by is None:
         yield (*here, "dhcp"), "needs a host that serves it: served_by"
+    if one.subnet is not None and one.served_by is not None:
+        subnet = ipaddress.ip_network(one.subnet)
+        if subnet.num_addresses < 4:
+            yield (*here, "subnet"), f"{subnet} has no room for a gateway and a guest"
+        if one.dhcp is not None and subnet.version != 4:
+            yield (*here, "dhcp"), f"is for IPv4, and {subnet} is not"
     for key in OURS:
         if key in (one.dhcp or ()):
             yield (*here, "dhcp", key), "follows from the network and cannot be declared"

@@ -91,7 +91,8 @@ def _lacking(current: Current, desired: Overlay) -> tuple[str, ...]:
     if not device:
         return (f"{at}: no network interface of this host has {desired.address}.",)
     there = current.host.bridges.get(desired.bridges.tunnel, {}).get("datapath_type")
-    if (desired.datapath_type or there) == "netdev" and device not in current.host.bridges:
+    ports = {port for bridge in current.host.bridges.values() for port in bridge["ports"]}
+    if (desired.datapath_type or there) == "netdev" and device not in ports:
         return (
             f"{at}: {device} has {desired.address}, and in user space (datapath_type netdev) tunnels leave"
             f" only by a bridge: give the address to a bridge that has {device} as a port.",
