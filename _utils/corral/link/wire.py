@@ -266,8 +266,8 @@ def _lead(netlink: Any, index: int, change: Change) -> None:
 
 def _put_back(netlink: Any, name: str, device: Device) -> None:
     """Add again what went with the device's going down: Linux takes IPv6 addresses off it."""
-    held = {held(message).address for message in netlink.get_addr(index=device.index)}
+    there = {held(message).address for message in netlink.get_addr(index=device.index)}
     for one in device.addresses:
-        if one.lasting and one.address not in held and not ipaddress.ip_interface(one.address).is_link_local:
+        if one.lasting and one.address not in there and not ipaddress.ip_interface(one.address).is_link_local:
             change = Change((name, "addresses", one.address), None, one.address)
             _change(netlink, device.index, change, OURS if one.ours else 0)
