@@ -1,6 +1,6 @@
 """
 Open vSwitch as declared: bridges, ports, VLANs, tunnels, bonds, mirrors, exporters, QoS, controllers,
-managers, OpenFlow flows, and any column of its database.
+managers, OpenFlow flows and groups, and any column of its database.
 
 Every state reads the database of Open vSwitch once, plans, and writes all that differs as **one**
 transaction, which the database refuses when somebody else changed the same rows in between (it is
@@ -10,8 +10,8 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
 - What is not mentioned stays as it is; ``null`` sets a value back to Open vSwitch's default, and makes
   a bridge, port or bond absent.
 - ``switch_managed`` is exact: what *it* made and what is no longer declared goes away, bridges as well as the
-  ports, bonds, controllers, mirrors, managers and flows where these are mentioned, and so do tunnel options
-  beside mentioned ``options``. The other states only add, or remove the one thing they name.
+  ports, bonds, controllers, mirrors, managers, flows and groups where these are mentioned, and so do tunnel
+  options beside mentioned ``options``. The other states only add, or remove the one thing they name.
 - A host has **one** ``switch_managed``, since it is the whole of what that state ever made there: two of them
   would take each other's bridges away in every run. Its id may change at any time; what it makes is not
   marked with it. Parts that are declared in several places are merged in pillar, or are the other states'.
@@ -22,6 +22,9 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
   made have its cookie; flows with another cookie are left alone, and a declared one never takes their place.
   ovs-ofctl(8) reads and compares them, so they may be written in any way it takes, with names of ports;
   changes show them in the words of OpenFlow 1.4, where ``strip_vlan`` is ``pop_vlan``.
+- Groups are in the same bundle, before the flows that use them. They have no cookie: whose they are stands in
+  ``external_ids`` of their bridge, under ``corral-groups/``, which is neither declared nor shown. One that
+  changes, changes in place; with one that goes, OpenFlow removes the flows that use it, whosever they are.
 
 .. code-block:: yaml
 
@@ -56,8 +59,11 @@ ovs-vswitchd could not set up is a failed state with its text, in this and in ev
               mirrors:
                 span: {select_all: true, output_port: web0}
               sflow: {targets: ["192.0.2.9:6343"], agent: eth1, sampling: 64}
+              groups:
+                - group_id=1,type=select,bucket=output:eth1,bucket=output:vx-east
               flows:
                 - priority=10,in_port=web0,udp,actions=drop
+                - priority=20,in_port=web0,tcp,actions=group:1
             br-int: {datapath_type: netdev, fail_mode: secure}
             mgmt0: {parent: ovsbr0, vlan: 123}  # a fake bridge
             ovsbr9: null
@@ -193,6 +199,10 @@ def bridge_present(name, timeout=10, **settings):
 
     flows
         OpenFlow flows as ovs-ofctl(8) takes them, without a cookie.
+
+    groups
+        OpenFlow groups as ovs-ofctl(8) takes them (``group_id=1,type=select,bucket=output:eth1``). Where
+        somebody else has another group with that id, it is refused.
 
     external_ids, other_config
         Texts by key.

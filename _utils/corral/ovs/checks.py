@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from corral.ovs.model import Bond, Bridge, Port, Switch, _Attached
 
 MARK = "corral"  # the key of external_ids that says who made a row
+GROUPS = "corral-groups/"  # what the keys begin with that say who made which groups of a bridge
 SECRETS = ("psk",)  # options that are neither declared nor shown
 # Paths of changes to columns begin with a table's name, so no bridge may have it.
 TABLES = (
@@ -40,7 +41,8 @@ def _bridge_faults(switch: Switch, name: str, bridge: Bridge) -> Iterator[Fault]
     here = ("bridges", name)
     if name in TABLES:
         yield here, f"{name} is a table of the database, no name for a bridge"
-    yield from _reserved((*here, "external_ids", MARK), MARK in bridge.external_ids)
+    for key in bridge.external_ids:
+        yield from _reserved((*here, "external_ids", key), is_own(key))
     yield from _fake_faults(switch, name, bridge)
     if name in bridge.bonds or (name in bridge.ports and bridge.ports[name] is None):
         yield here, f"the bridge's own port {name!r} can neither be a bond nor be absent"
@@ -55,9 +57,17 @@ def _bridge_faults(switch: Switch, name: str, bridge: Bridge) -> Iterator[Fault]
     for bond, settings_of_bond in bridge.bonds.items():
         if settings_of_bond is not None:
             yield from _bond_faults((*here, "bonds", bond), settings_of_bond)
+    yield from _openflow_faults(here, bridge)
+
+
+def _openflow_faults(here: Where, bridge: Bridge) -> Iterator[Fault]:
     for number, flow in enumerate(bridge.flows):
         if flow in bridge.flows[:number]:
             yield (*here, "flows", number), "stands there twice"
+    ids = [group.partition(",")[0] for group in bridge.groups]
+    for number, one in enumerate(ids):
+        if one in ids[:number]:
+            yield (*here, "groups", number), f"{one} is that of groups[{ids.index(one)}]"
 
 
 OF_A_FAKE_BRIDGE = {"parent", "vlan", "external_ids", "ports", "bonds"}
@@ -226,6 +236,11 @@ def vlan_fault(tag: int | None, trunks: Sequence[int] | None, mode: str | None) 
     if trunks and (mode == "access" or (mode is None and tag is not None)):
         return "trunks", "an access port has no trunks; say vlan_mode: native-tagged or native-untagged"
     return None
+
+
+def is_own(key: str) -> bool:
+    """Whether a key of ``external_ids`` is Corral's own."""
+    return key == MARK or key.startswith(GROUPS)
 
 
 def _reserved(where: Where, used: bool) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from corral.change import Change, Path
 from corral.errors import Invalid
-from corral.ovs.checks import MARK
+from corral.ovs.checks import is_own
 
 Spec = dict[str, Any]
 Declared = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -117,7 +117,7 @@ def _column(where: Path, record: Record, value: Any) -> Iterator[Change]:
             raise Invalid(f"{at}: is a map, declare texts by key")
         for key, one in value.items():
             text = None if one is None else _text(_atom(f"{at}.{key}", kind.value, one))
-            if str(key) == MARK and where[2] == "external_ids":
+            if where[2] == "external_ids" and is_own(str(key)):
                 raise Invalid(f"{at}.{key}: is Corral's own mark and cannot be declared")
             if there.get(str(key)) != text:
                 yield Change((*where, str(key)), there.get(str(key)), text)

@@ -88,13 +88,19 @@ def numbers(flows: Iterable[str], ports: Iterable[str]) -> dict[str, int]:
 def numbered(flow: str, ports: Mapping[str, int]) -> str:
     """Return a flow with numbers in place of the names of ports: after ``in_port=``, and in the actions."""
     head, _, actions = flow.partition("actions=")
+    head = re.sub(r"(?<=in_port=)\"?[^\s,\"]+\"?", lambda found: _number(found, ports), head)
+    return f"{head}actions={in_actions(actions, ports)}"
 
-    def number(found: re.Match[str]) -> str:
-        name = found[0].strip('"')
-        return str(ports[name]) if name in ports and name.lower() not in _WORDS else found[0]
 
-    head = re.sub(r"(?<=in_port=)\"?[^\s,\"]+\"?", number, head)
-    return f"{head}actions={re.sub(chr(34) + '?' + _TOKEN + chr(34) + '?', number, actions)}"
+def in_actions(text: str, ports: Mapping[str, int]) -> str:
+    """Return actions, or what contains some, with numbers in place of the names of ports."""
+    quote = chr(34) + "?"
+    return re.sub(quote + _TOKEN + quote, lambda found: _number(found, ports), text)
+
+
+def _number(found: re.Match[str], ports: Mapping[str, int]) -> str:
+    name = found[0].strip('"')
+    return str(ports[name]) if name in ports and name.lower() not in _WORDS else found[0]
 
 
 def named(text: str, ports: Mapping[str, int]) -> str:

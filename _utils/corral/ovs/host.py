@@ -10,6 +10,7 @@ from corral.change import Change, Path
 from corral.ovs.checks import TABLES
 from corral.ovs.columns import Record
 from corral.ovs.flows import Difference
+from corral.ovs.groups import Groups
 from corral.ovs.parts import HANGS, PARTS, ROOT
 
 Spec = dict[str, Any]
@@ -63,6 +64,8 @@ class Host:
         Who of Corral made what hangs on the switch, a bridge or a port, by its path.
     flows
         How the flows of a bridge differ from the declared ones, by bridge.
+    groups
+        The groups of a bridge beside the declared ones, by bridge.
     columns
         The records that ``db`` speaks of, by table and name.
     types
@@ -76,6 +79,7 @@ class Host:
     switch: Spec = field(default_factory=dict)
     makers: Mapping[Path, str] = field(default_factory=dict)
     flows: Mapping[str, Difference] = field(default_factory=dict)
+    groups: Mapping[str, Groups] = field(default_factory=dict)
     columns: Mapping[tuple[str, str], Record] = field(default_factory=dict)
     types: frozenset[str] = field(default_factory=frozenset, compare=False)
 
@@ -129,12 +133,17 @@ def advanced(switch: Spec, todo: Iterable[Change]) -> Spec:
 
 def of_bridges(change: Change) -> bool:
     """Whether a change is one of bridges or of what is on them, as the database has it."""
-    return change.path[0] not in TABLES and not of_flows(change)
+    return change.path[0] not in TABLES and change.path[1:2] not in (("flows",), ("groups",))
 
 
 def of_flows(change: Change) -> bool:
     """Whether a change is one of a bridge's flows, which the database does not have."""
     return change.path[0] not in TABLES and change.path[1:2] == ("flows",)
+
+
+def of_groups(change: Change) -> bool:
+    """Whether a change is one of a bridge's groups, of which the database has only whose they are."""
+    return change.path[0] not in TABLES and change.path[1:2] == ("groups",)
 
 
 def of_switch(change: Change) -> bool:

@@ -16,6 +16,7 @@ from corral.errors import Invalid
 from corral.kinds import Flag, InterfaceName, Mac, Number, Text, Trunks, Vlan, VlanSet
 from corral.model import Model, dotted
 from corral.ovs.checks import faults
+from corral.ovs.groups import as_declared, number
 from corral.ovs.part_model import (
     Connection,
     Controller,
@@ -54,6 +55,7 @@ PortType = Literal[
 ]
 OpenFlow = Literal["OpenFlow10", "OpenFlow11", "OpenFlow12", "OpenFlow13", "OpenFlow14", "OpenFlow15"]
 Rate = Annotated[int, Field(strict=True, ge=0)]  # kbit/s, kbit
+LAST_GROUP = 0xFFFFFF00  # OFPG_MAX (OpenFlow 1.3, A.3.4.2)
 Milliseconds = Annotated[Number, Field(ge=0)]
 
 
@@ -126,6 +128,16 @@ def _flow(value: Any) -> str:
     return value.strip()
 
 
+def _group(value: Any) -> str:
+    """Return a group as ovs-ofctl(8) takes it, with its id, as a decimal, in front."""
+    if not isinstance(value, str) or "\n" in value.strip() or number(value) is None:
+        raise ValueError(f"{value!r} is not a group (group_id=1,type=select,bucket=output:eth1)")
+    (declared,) = as_declared([value]).declared.items()
+    if int(declared[0]) > LAST_GROUP:
+        raise ValueError(f"{declared[0]} is not the id of a group (0-{LAST_GROUP})")
+    return f"group_id={declared[0]},{declared[1]}"
+
+
 class Bridge(Part):
     """One bridge with its ports; a port of the bridge's own name is its local port.
 
@@ -151,6 +163,7 @@ class Bridge(Part):
     ports: dict[PortName, Port | None] = {}
     bonds: dict[InterfaceName, Bond | None] = {}
     flows: list[Annotated[str, BeforeValidator(_flow)]] = []
+    groups: list[Annotated[str, BeforeValidator(_group)]] = []
 
 
 class Switch(Model):

@@ -1,21 +1,28 @@
-"""The flows of a bridge by ovs-ofctl(8): one look, which compares them with declared ones, and one bundle."""
+"""The flows and groups of a bridge by ovs-ofctl(8): one look at each beside the declared, and one bundle."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Collection, Container, Iterable, Sequence
 
 from corral.errors import Invalid, NotInstalled, Refused, Unavailable
+from corral.ovs import groups as of_groups
 from corral.ovs.flows import Difference, as_declared, modern, named, numbered, numbers, parse
+from corral.ovs.groups import Groups, Records
+from corral.ovs.recorder import group_mods
 
 # A bundle takes OpenFlow 1.4, or 1.3 with an extension that Open vSwitch has (ovs-ofctl(8), --bundle).
 BUNDLES = ("OpenFlow14", "OpenFlow13", "OpenFlow15")
+# Of groups, 1.5 tells the most: how a bucket is selected.
+GROUPS = ("OpenFlow15", "OpenFlow14", "OpenFlow13")
+SPOKEN = {"OF1.5": "OpenFlow15", "OF1.4": "OpenFlow14", "OF1.3": "OpenFlow13"}  # as answers name them
 DIFFERENT = 2  # exit status of diff-flows
 
 
 class OpenFlow:
-    """A way to the flows of this host's bridges.
+    """A way to the flows and groups of this host's bridges.
 
     protocols
         The versions of OpenFlow that the bridge is limited to; none: Open vSwitch's default.
@@ -61,23 +68,57 @@ class OpenFlow:
         shown = [line for line in done.stdout.splitlines() if line.startswith("OFPT_FLOW_MOD")]
         return [named(modern(line), numbered_ports) for line in shown]
 
-    def write(self, bridge: str, commands: Sequence[str]) -> None:
-        """Carry out commands on the flows of a bridge, all of them or none."""
-        text = "".join(f"{one}\n" for one in commands)
-        done = self._run(bridge, "--bundle", "add-flows", bridge, "-", text=text)
-        if done.returncode:
-            raise Refused(f"bridges.{bridge}.flows: ovs-vswitchd refused: {_said(done.stderr)}")
+    def groups(
+        self, bridge: str, declared: Sequence[str], made: Collection[str], there: bool, records: Records
+    ) -> Groups:
+        """Return the groups of a bridge beside the declared ones.
 
-    def _run(self, bridge: str, *argv: str, text: str) -> subprocess.CompletedProcess[str]:
-        program = shutil.which("ovs-ofctl")
-        if program is None:
-            raise NotInstalled("ovs-ofctl is not installed (Debian package openvswitch-switch).")
+        made
+            The ports that the bridge has or will have.
+        there
+            Whether there is such a bridge.
+        records
+            Whose the groups are.
+
+        Raises ``Invalid`` with what ovs-ofctl says about a group that it cannot read.
+        """
+        here, version = "", self._group_versions(bridge)[0]
+        if there:
+            done = self._run(bridge, "dump-groups", bridge, versions=self._group_versions(bridge))
+            if done.returncode:
+                raise Unavailable(f"ovs-ofctl cannot read the groups of {bridge}: {_said(done.stderr)}")
+            here = done.stdout
+            version = next((long for short, long in SPOKEN.items() if f"({short})" in here), version)
+        lines, ports = of_groups.numbered(bridge, declared, made)
+        shown, said = group_mods(_program(), version, (f"add {line}" for line in lines), self.timeout)
+        if said:
+            raise _wrong_group(bridge, declared, _said(said))
+        return Groups(of_groups.parse(here), of_groups.spelt(bridge, declared, shown, ports), records)
+
+    def write(
+        self, bridge: str, flows: Sequence[str], first: Sequence[str] = (), last: Sequence[str] = ()
+    ) -> None:
+        """Carry out commands on the flows of a bridge, all of them or none.
+
+        first, last
+            Commands on its groups, before those on flows and after them.
+        """
+        text = "".join(f"{one}\n" for one in (*first, *(f"flow {one}" for one in flows), *last))
+        versions = self._group_versions(bridge) if first or last else (self._version(bridge),)
+        done = self._run(bridge, "bundle", bridge, "-", text=text, versions=versions)
+        if done.returncode:
+            what = "groups" if first or last else "flows"
+            raise Refused(f"bridges.{bridge}.{what}: ovs-vswitchd refused: {_said(done.stderr)}")
+
+    def _run(
+        self, bridge: str, *argv: str, text: str = "", versions: Sequence[str] = ()
+    ) -> subprocess.CompletedProcess[str]:
         command = [
-            program,
+            _program(),
             "--names",
             f"--timeout={max(1, round(self.timeout))}",
             "-O",
-            self._version(bridge),
+            ",".join(versions) or self._version(bridge),
             *argv,
         ]
         try:
@@ -98,10 +139,20 @@ class OpenFlow:
         for version in BUNDLES:
             if not self.protocols or version in self.protocols:
                 return version
-        raise Refused(
-            f"bridges.{bridge}.flows: {', '.join(BUNDLES[:-1])} or {BUNDLES[-1]} must be among its protocols,"
-            f" since flows are written in one bundle; it has {', '.join(self.protocols)}."
+        raise self._unspoken(bridge, "flows", BUNDLES)
+
+    def _unspoken(self, bridge: str, what: str, versions: Sequence[str]) -> Refused:
+        return Refused(
+            f"bridges.{bridge}.{what}: {', '.join(versions[:-1])} or {versions[-1]} must be among its"
+            f" protocols, since {what} are written in one bundle; it has {', '.join(self.protocols)}."
         )
+
+    def _group_versions(self, bridge: str) -> list[str]:
+        """Return the versions of OpenFlow to offer for groups; the best that the bridge has is taken."""
+        found = [version for version in GROUPS if not self.protocols or version in self.protocols]
+        if not found:
+            raise self._unspoken(bridge, "groups", GROUPS)
+        return found
 
     def _wrong(
         self, bridge: str, declared: Sequence[str], lines: Sequence[str], said: str
@@ -118,6 +169,22 @@ class OpenFlow:
                     )
                 return Invalid(f"bridges.{bridge}.flows: {flow!r} is not a flow: {why}")
         return Unavailable(f"ovs-ofctl cannot read flows: {_said(said)}")
+
+
+def _program() -> str:
+    program = shutil.which("ovs-ofctl")
+    if program is None:
+        raise NotInstalled("ovs-ofctl is not installed (Debian package openvswitch-switch).")
+    return program
+
+
+def _wrong_group(bridge: str, declared: Sequence[str], said: str) -> Invalid:
+    """Return the error for what ovs-ofctl says about the groups, by their line."""
+    found = re.match(r"(\d+): (.*)", said)
+    if not found:
+        return Invalid(f"bridges.{bridge}.groups: {said}")
+    number = int(found[1]) - 1
+    return Invalid(f"bridges.{bridge}.groups[{number}]: {declared[number]!r} is not a group: {found[2]}")
 
 
 def _said(text: str) -> str:

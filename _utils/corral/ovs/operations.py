@@ -8,6 +8,7 @@ from typing import Any
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.ovs import columns as db
+from corral.ovs import groups
 from corral.ovs.checks import MARK
 from corral.ovs.host import (
     CHILDREN,
@@ -22,6 +23,7 @@ from corral.ovs.host import (
     advanced,
     of_bridges,
     of_columns,
+    of_groups,
     of_switch,
 )
 from corral.ovs.parts import HANGS, PARTS, ROOT, Part, each
@@ -71,6 +73,9 @@ def operations(
         write.port(name, *(place.get(name) for place in places))
     if any(of_switch(change) for change in todo):
         write.switch(current.switch, advanced(current.switch, todo))
+    for name in dict.fromkeys(change.path[0] for change in todo if of_groups(change)):
+        before = current.groups.get(name, groups.Groups()).records
+        write.records(name, before, groups.claimed(todo, name, before, maker))
     for change in todo:
         if of_columns(change):
             write.column(change, current.columns[change.path[0], change.path[1]])
@@ -238,6 +243,15 @@ class _Write:
             for below in HANGS.get(key, ()):
                 for step, spec in each(below, old.get(below)):
                     self._drop(below, (*path, below, *step), spec)
+
+    def records(self, bridge: str, before: groups.Records, after: groups.Records) -> None:
+        """Write down whose the groups of a bridge are."""
+        was, now = groups.written(before), groups.written(after)
+        if bridge in self.made:
+            self.made[bridge]["row"]["external_ids"][1].extend([list(pair) for pair in now.items()])
+        else:
+            specs = {"external_ids": was}, {"external_ids": now}
+            self._change("Bridge", self.rows.bridges[bridge], {}, ("external_ids",), specs)
 
     def column(self, change: Change, record: db.Record) -> None:
         """Set one column, or one key of a column, that is declared as it is."""

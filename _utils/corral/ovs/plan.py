@@ -13,7 +13,7 @@ from typing import Any
 from corral.change import Change, Path
 from corral.converge import Todo
 from corral.errors import Refused
-from corral.ovs import columns, flows
+from corral.ovs import columns, flows, groups
 from corral.ovs.checks import SECRETS
 from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, QUIET, Bridges, Host, Spec, copied, made, step
 from corral.ovs.model import Switch
@@ -59,6 +59,9 @@ def plan(
         planner.remove(path)
     for name, bridge in wanted.bridges.items():
         planner.mirrors(name, bridge or {})
+        if bridge is not None and "groups" in bridge:
+            found = current.groups.get(name) or groups.as_declared(bridge["groups"])
+            planner.todo += groups.changes(name, found, maker, exact)
         if bridge is not None and "flows" in bridge:
             difference = current.flows.get(name) or flows.as_declared(bridge["flows"])
             planner.todo += flows.changes(name, difference, flows.cookie(maker), exact)
@@ -178,7 +181,9 @@ class _Planner:
     def bridge(self, name: str, declared: Mapping[str, Any]) -> None:
         # Mirrors come last: what they name must be there.
         settings = {
-            key: value for key, value in declared.items() if key not in (*CHILDREN, "flows", "mirrors")
+            key: value
+            for key, value in declared.items()
+            if key not in (*CHILDREN, "flows", "groups", "mirrors")
         }
         if name in self.bridges:
             spec = self.bridges[name]

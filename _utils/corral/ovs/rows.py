@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from corral.change import Path
-from corral.ovs.checks import MARK, SECRETS
+from corral.ovs.checks import MARK, SECRETS, is_own
 from corral.ovs.host import DEFAULTS, QUIET, Bridges, Host, Row, Rows, Spec
 from corral.ovs.parts import HANGS, PARTS, ROOT, Part
 
@@ -264,7 +264,7 @@ def maps(row: Row, columns: Iterable[str]) -> Spec:
     for column in columns:
         settings = mapping(row[column])
         if column == "external_ids":
-            settings.pop(MARK, None)
+            settings = {key: value for key, value in settings.items() if not is_own(key)}
         if column == "options":
             settings |= dict.fromkeys(settings.keys() & SECRETS, HIDDEN)
         if settings:

@@ -17,18 +17,19 @@ from corral import converge
 from corral.change import Change
 from corral.errors import Invalid, NotInstalled, Refused, Unavailable
 from corral.guard import Undo
+from corral.ovs import groups
 from corral.ovs.back import flows_at_risk, undo
 from corral.ovs.columns import ALONE, NAMED_BY, Declared, Record, Type, read, types
 from corral.ovs.flows import Difference, Flow, as_declared, commands
 from corral.ovs.flows import changes as flow_changes
 from corral.ovs.flows import cookie as flow_cookie
-from corral.ovs.host import Host, Spec, of_flows
+from corral.ovs.host import Host, Spec, of_flows, of_groups
 from corral.ovs.model import Switch
 from corral.ovs.needs import interfaces_touched, lacking, records_needed
 from corral.ovs.ofctl import OpenFlow
 from corral.ovs.operations import Operation, operations, select
 from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc, Late
-from corral.ovs.rows import COLUMNS, atoms, fault, host
+from corral.ovs.rows import COLUMNS, atoms, fault, host, mapping
 from corral.ovs.shorthand import written_out
 
 # ovs-ctl and the packages put the database in one of these (ovsdb-server(1), FILES).
@@ -89,6 +90,7 @@ class Wire(converge.Wire[Host, Switch]):
         rows = (found["rows"] for found in (root, *tables))
         found = host(dict(zip(COLUMNS, rows, strict=True)), devices)
         whole = replace(found, columns=self._records(), flows=self._flows(found))
+        whole = replace(whole, groups=self._groups(found))
         return one["next_cfg"], one["cur_cfg"], whole
 
     def _records(self) -> dict[tuple[str, str], Record]:
@@ -115,12 +117,29 @@ class Wire(converge.Wire[Host, Switch]):
             spec = current.bridges.get(name)
             flows, openflow = bridge["flows"], self._openflow(bridge, spec)
             there = _connected(name, spec) if spec else set()
-            made = there | {last for path, last in self.wanted.names() if path[0] == name}
+            made = there | self._names(name)
             if spec:
                 found[name] = openflow.difference(name, flows, flow_cookie(self.maker), made, there)
             else:
                 found[name] = as_declared(openflow.spelt(name, flows, made))
         return found
+
+    def _groups(self, current: Host) -> dict[str, groups.Groups]:
+        """Read the groups of each bridge, and whose they are, beside the declared ones."""
+        found = {}
+        for name, bridge in self.wanted.bridges.items():
+            if not bridge or "groups" not in bridge:
+                continue
+            spec, row = current.bridges.get(name), current.rows.bridges.get(name)
+            made = self._names(name) | (_connected(name, spec) if spec else set())
+            records = groups.records(mapping(row["external_ids"])) if row else {}
+            openflow = self._openflow(bridge, spec)
+            found[name] = openflow.groups(name, bridge["groups"], made, spec is not None, records)
+        return found
+
+    def _names(self, bridge: str) -> set[str]:
+        """Return the names that a bridge and what is on it are declared to have."""
+        return {last for path, last in self.wanted.names() if path[0] == bridge}
 
     def bare(self) -> Host:
         return Host({})
@@ -149,20 +168,30 @@ class Wire(converge.Wire[Host, Switch]):
         refused = [f"{n}: {faults[n]}" for n in sorted(interfaces_touched(todo, current)) if n in faults]
         if refused:
             raise Refused(f"ovs-vswitchd could not set up {'; '.join(refused)}.")
-        self._write_flows([change for change in todo if of_flows(change)])
+        self._write_flows([change for change in todo if of_flows(change) or of_groups(change)])
 
     def _write_flows(self, todo: list[Change]) -> None:
-        """Change the flows of each bridge in one bundle, compared anew: its ports have their numbers now."""
+        """Change the groups and flows of each bridge in one bundle: its ports have their numbers now."""
         if not todo:
             return
         now = self._look()[2]
         for bridge in dict.fromkeys(change.path[0] for change in todo):
             mark = flow_cookie(self.maker)
-            exact = any(change.removes for change in todo if change.path[0] == bridge)
-            left = list(flow_changes(bridge, now.flows[bridge], mark, exact))
-            if left:
+            flows = [change for change in todo if change.path[0] == bridge and of_flows(change)]
+            exact = any(change.removes for change in flows)
+            left = list(flow_changes(bridge, now.flows[bridge], mark, exact)) if flows else []
+            around = list(groups.makings(todo, bridge)), list(groups.removals(todo, bridge))
+            if left or any(around):
                 openflow = self._openflow(self.wanted.bridges[bridge] or {}, now.bridges[bridge])
-                openflow.write(bridge, list(commands(left, mark)))
+                openflow.write(bridge, list(commands(left, mark)), *around)
+            if around[1]:
+                self._forget(todo, bridge, now)
+
+    def _forget(self, todo: list[Change], bridge: str, now: Host) -> None:
+        """Write down that groups are nobody's any more, once they are gone."""
+        before = now.groups[bridge].records
+        after = groups.forgotten(todo, bridge, before, self.maker)
+        self.database.transact([groups.recorded(bridge, before, after)])
 
     def _openflow(self, declared: Spec, bridge: Spec | None) -> OpenFlow:
         protocols = declared["protocols"] if "protocols" in declared else (bridge or {}).get("protocols")
