@@ -330,7 +330,8 @@ def diagnose(guest, mac=None, subnet=None, seconds=5, probe=True, mine=None, tim
     that arrives. Each has ``ok`` (None: not known) and says what was ``seen``.
 
     ``broken`` is the first broken hop, ``reason`` says in a sentence what is wrong there, and ``fix`` is what
-    mends it, a ``state`` with its ``arguments``; it is None where no state does.
+    mends it, a ``state`` with its ``arguments``; it is None where no state does. ``captured`` has the DHCP
+    messages of the guest that were seen at the tap and at the server port (None: nobody listened there).
 
     guest
         A guest of libvirt by its name or UUID; or a port, a MAC address, or a network namespace.

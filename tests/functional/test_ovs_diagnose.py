@@ -26,6 +26,7 @@ from tests.support.diagnose_rig import (
     lease,
     switched,
 )
+from tests.support.guest_rig import hung
 
 Fault = Callable[[ModuleType], object]
 State = Callable[..., dict[str, Any]]
@@ -53,6 +54,9 @@ def test_a_guest_that_gets_its_address(salt: Any, rig: ModuleType, name: str) ->
         ["guest", "tap", "port", "server", "server port", "path", "reply", "addresses", "offer"], True
     )
     assert f"{PORT} on {BRIDGE}, in VLAN {VLAN}" in [hop["seen"] for hop in found["hops"]]
+    kinds = {place: [one["kind"] for one in seen] for place, seen in found["captured"].items()}
+    assert kinds["tap"] == ["OFFER"], "the DISCOVER was put into the switch, not sent by the guest"
+    assert kinds["server port"][:1] == ["DISCOVER"]
 
 
 def mend(salt: Any, found: dict[str, Any]) -> None:
@@ -235,6 +239,14 @@ def test_nothing_is_sent_when_nobody_is_to_be_asked(salt: Any, rig: ModuleType) 
     found = salt.cmd("ovs.diagnose", PORT, seconds=1, probe=False)
     assert hops(found)["offer"] is None
     assert found["healthy"] is True
+
+
+def test_libvirt_does_not_answer(salt: Any, rig: ModuleType) -> None:
+    """Whether there is such a guest cannot be known then; a port needs no libvirt."""
+    with hung():
+        assert salt.cmd("ovs.diagnose", PORT, timeout=2)["healthy"] is True
+        with pytest.raises(CommandExecutionError, match=r"no guest.*The guests could not be looked at"):
+            salt.cmd("ovs.diagnose", "web0", timeout=1)
 
 
 def test_nobody_of_that_name(salt: Any, rig: ModuleType) -> None:

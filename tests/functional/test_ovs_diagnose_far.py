@@ -29,8 +29,12 @@ CALL = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 @contextlib.contextmanager
-def dnsmasq(ovs: ModuleType, space: str, device: str) -> Iterator[None]:
-    """Serve DHCP in a network namespace by a dnsmasq that is not Corral's."""
+def dnsmasq(ovs: ModuleType, space: str, device: str, *bind: str) -> Iterator[None]:
+    """Serve DHCP in a network namespace by a dnsmasq that is not Corral's.
+
+    bind
+        How it is bound to its device; by default to all, as dnsmasq does by itself.
+    """
     ovs.run("ip", "-n", space, "address", "add", "10.74.0.1/24", "dev", device)
     words = [
         *(
@@ -43,14 +47,14 @@ def dnsmasq(ovs: ModuleType, space: str, device: str) -> Iterator[None]:
             "--keep-in-foreground",
             "--port=0",
         ),
-        *(f"--interface={device}", "--bind-interfaces", "--except-interface=lo", "--no-ping"),
+        *(f"--interface={device}", *bind, "--except-interface=lo", "--no-ping"),
         *("--dhcp-range=10.74.0.100,10.74.0.150", f"--dhcp-leasefile=/run/{space}.leases", "--pid-file="),
         "--log-facility=-",
     ]
     with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as served:
         try:
             assert served.stderr
-            while "sockets bound" not in (line := served.stderr.readline()):
+            while "IP range" not in (line := served.stderr.readline()):
                 assert line, "dnsmasq has ended"
             yield
         finally:
@@ -118,14 +122,15 @@ def server_space(ovs: ModuleType) -> Iterator[None]:
         yield
 
 
-def test_a_server_in_a_namespace(salt: Any, switch: ModuleType) -> None:
+@pytest.mark.parametrize("bind", [("--bind-interfaces",), ()], ids=["bound", "on all devices"])
+def test_a_server_in_a_namespace(salt: Any, switch: ModuleType, bind: tuple[str, ...]) -> None:
     """S3.6: it is found by the veth pair that leads to it, and its end there may be down.
 
     A bridge in user space forwards frames as they come, also those whose checksum a card was to compute.
     """
     with switched(switch), server_space(switch):
         switch.vsctl("add-port", BRIDGE, SERVER_PORT, f"tag={VLAN}")
-        with dnsmasq(switch, SERVER_SPACE, "eth0"):
+        with dnsmasq(switch, SERVER_SPACE, "eth0", *bind):
             found = salt.cmd("ovs.diagnose", PORT)
             assert found["broken"] == "offer", found
             assert (
@@ -154,8 +159,9 @@ def test_a_server_in_a_namespace(salt: Any, switch: ModuleType) -> None:
 @contextlib.contextmanager
 def asking(ovs: ModuleType) -> Iterator[None]:
     """The guest asks for an address, again and again; on a Linux bridge nobody can ask in its stead."""
-    client = ("busybox", "udhcpc", "-f", "-i", "eth0", "-t", "1", "-T", "1", "-A", "1", "-s", "/bin/true")
-    with subprocess.Popen(["ip", "netns", "exec", SPACE, *client], stderr=subprocess.DEVNULL) as asks:
+    once = "busybox udhcpc -f -n -q -i eth0 -t 1 -T 1 -s /bin/true"
+    words = ["ip", "netns", "exec", SPACE, "sh", "-c", f"while :; do {once}; done"]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as asks:
         try:
             yield
         finally:

@@ -45,6 +45,18 @@ def test_nothing_is_broken() -> None:
         name for name in HOPS if name not in ("tunnel", "netfilter")
     ]
     assert found["hops"][-1]["seen"] == "an OFFER of 10.0.0.9 by 10.0.0.1 arrives at the guest"
+    assert [one["kind"] for one in found["captured"]["server port"]] == ["DISCOVER", "OFFER"]
+    assert found["captured"]["tap"] == [
+        {
+            "kind": "OFFER",
+            "mac": MAC,
+            "number": 1,
+            "address": "10.0.0.9",
+            "server": "10.0.0.1",
+            "intact": True,
+        }
+    ]
+    assert diagnosis(FACTS)["captured"] == {"tap": None, "server port": None}
 
 
 def test_what_arrives_counts_more_than_what_was_concluded() -> None:
@@ -141,6 +153,12 @@ CASES: dict[str, tuple[Facts, str, str, Any]] = {
         "path",
         "vnet0 is in VLAN 5, but dhcp0 is in no VLAN: a broadcast does not leave its VLAN",
         {"state": "ovs.port_present", "arguments": {"name": "vnet0", "bridge": "br0", "tag": None}},
+    ),
+    "server on the device of a VLAN": (
+        facts(server=server(tag=7, port=replace(FAR, vlan=0)), request=Trace((("dhcp0", 5),))),
+        "path",
+        "vnet0 is in VLAN 5, but dhcp0 is in VLAN 7: a broadcast does not leave its VLAN",
+        {"state": "ovs.port_present", "arguments": {"name": "vnet0", "bridge": "br0", "tag": 7}},
     ),
     "sent to others": (
         facts(request=Trace((("eth1", None),))),

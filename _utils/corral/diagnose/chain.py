@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from corral.diagnose.facts import Device, Facts, Fix, Port, Server
@@ -45,6 +45,10 @@ def diagnosis(facts: Facts) -> dict[str, Any]:
         "reason": f"{worst.seen}." if worst else "",
         "fix": _state(worst.fix) if worst and worst.fix else None,
         "hops": [{"hop": name, "ok": hop.ok, "seen": hop.seen} for name, hop in hops.items()],
+        "captured": {
+            place: None if messages is None else [asdict(one) for one in messages]
+            for place, messages in (("tap", facts.at_tap), ("server port", facts.at_server))
+        },
     }
 
 
@@ -177,7 +181,7 @@ def _path(facts: Facts) -> Hop | None:
     if server is None or server.port is None:
         return _leaves(request)
     if not request.reaches(server.port.name, server.tag):
-        return _lost(request, facts.port, server.port, DISCOVER)
+        return _lost(request, facts.port, _seen_as(server, server.port), DISCOVER)
     if facts.probed and facts.at_server is not None and not _kinds(facts.at_server, ASKED):
         return Hop(
             False,
@@ -185,6 +189,11 @@ def _path(facts: Facts) -> Hop | None:
             f" but none arrived within {facts.seconds:g} s",
         )
     return Hop(True, f"the switch forwards a DISCOVER from {facts.port.name} to {server.port.name}")
+
+
+def _seen_as(server: Server, port: Port) -> Port:
+    """Return the server's port in the VLAN that the server is in: on a VLAN's device that is its own."""
+    return replace(port, vlan=server.tag) if server.tag else port
 
 
 def _leaves(request: Trace) -> Hop:
@@ -257,7 +266,7 @@ def _reply(facts: Facts) -> Hop | None:
     if reply is None or facts.port is None or server is None or server.port is None:
         return None
     if not reply.reaches(facts.port.name):
-        return _lost(reply, server.port, facts.port, OFFER)
+        return _lost(reply, _seen_as(server, server.port), facts.port, OFFER)
     answers = _kinds(facts.at_server, ANSWERED)
     if answers and facts.at_tap is not None and not _kinds(facts.at_tap, ANSWERED):
         return Hop(False, f"an OFFER left by {server.port.name}, but did not arrive at {facts.port.name}")

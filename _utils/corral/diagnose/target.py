@@ -46,7 +46,8 @@ def resolve(name: str, mac: str | None, seen: Seen, devices: Devices) -> tuple[T
         attached = mapping(interfaces[name]["external_ids"]).get("attached-mac", "")
         return Target(name, attached.lower(), tap_name=name), None
     of = f" with the address {mac}" if mac else ""
-    raise Refused(f"There is no guest, no port, no address and no network namespace {name}{of} on this host.")
+    nobody = f"There is no guest, no port, no address and no network namespace {name}{of} on this host."
+    raise Refused(" ".join([nobody, *seen.notes]))
 
 
 def _nics(domain: Domain, name: str, is_mac: str | None, wanted: str | None) -> Iterator[Mapping[str, Any]]:

@@ -107,13 +107,14 @@ class Look:
         place = self._placed(found)
         hangs = self._attached(place)
         name, tag = next(((one, tag) for one, tag in hangs.interfaces if one in self._ports), ("", None))
+        seen = device(self._devices, place)
         return Server(
-            found.device or "no device in particular",
+            found.device or (seen.name if seen else "all devices"),
             found.namespace,
             found.process,
             found.subnet,
             found.running,
-            device(self._devices, place),
+            seen,
             self._ports.get(name),
             tag,
             dhcp_servers.declaration(found) if found.subnet else {},

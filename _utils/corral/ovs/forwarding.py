@@ -97,10 +97,11 @@ def _words(head: str) -> Iterator[tuple[str, str]]:
 def split(text: str) -> list[str]:
     """Return the parts of a text between its commas, but for those within parentheses and brackets."""
     parts, depth = [""], 0
-    for letter in text:
-        depth += (letter in "([") - (letter in ")]")
-        if letter == "," and depth == 0:
-            parts.append("")
+    for piece in text.split(","):
+        parts[-1] += piece
+        depth += piece.count("(") + piece.count("[") - piece.count(")") - piece.count("]")
+        if depth > 0:
+            parts[-1] += ","
         else:
-            parts[-1] += letter
+            parts.append("")
     return [part for part in parts if part]
