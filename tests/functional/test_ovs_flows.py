@@ -54,6 +54,15 @@ def test_flows(four_ways: Any, flows: Callable[[], list[str]], switch: ModuleTyp
     assert f"{A}.flows.priority=0" not in made, "ovs-vswitchd's own flow does the same"
 
 
+def test_the_flow_of_a_standalone_bridge_gives_way(state: Any, flows: Callable[[], list[str]]) -> None:
+    run = state("ovs.bridge_present", A, fail_mode="secure", flows=["priority=0,actions=drop"])
+    assert run["changes"] == {
+        f"{A}.fail_mode": {"old": None, "new": "secure"},
+        f"{A}.flows.priority=0": {"old": "actions=NORMAL", "new": "actions=drop"},
+    }, run
+    assert [flow.strip().split(" ", 1)[1] for flow in flows()] == ["priority=0 actions=drop"]
+
+
 def test_only_our_flows_are_purged(state: Any, flows: Callable[[], list[str]], switch: ModuleType) -> None:
     switch.run("ovs-ofctl", "add-flow", A, "table=9,priority=3,udp,actions=drop")
     declared = {A: {"datapath_type": "netdev", "flows": ["table=5,actions=drop", "table=6,actions=drop"]}}

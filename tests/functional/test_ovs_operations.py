@@ -17,7 +17,7 @@ from corral.ovs.model import Switch
 from corral.ovs.operations import operations, select
 from corral.ovs.ovsdb import Database
 from corral.ovs.plan import plan
-from corral.ovs.rows import COLUMNS, host
+from corral.ovs.rows import host, requests, tables
 from tests.support import switches
 
 
@@ -47,8 +47,8 @@ def _ready(socket: Path) -> None:
 
 def _read(database: Database) -> Host:
     """Return the switch, without the errors that every port has where no ovs-vswitchd is."""
-    answers = database.transact([select(table, columns) for table, columns in COLUMNS.items()])
-    found = host({table: answer["rows"] for table, answer in zip(COLUMNS, answers, strict=True)})
+    answers = database.transact([select(*request) for request in requests()])
+    found = host(tables([answer["rows"] for answer in answers]))
     return replace(found, bridges=_faultless(found.bridges))
 
 

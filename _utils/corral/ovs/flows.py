@@ -38,6 +38,10 @@ class Difference:
     declared: Mapping[str, Flow] = field(default_factory=dict)
 
 
+# What ovs-vswitchd itself adds to a bridge without a fail_mode: it gives way to a declared flow.
+STANDALONE = ("priority=0", Flow("actions=NORMAL"))
+
+
 def parse(text: str) -> Difference:
     """Return the differences that ``ovs-ofctl diff-flows BRIDGE FILE`` prints."""
     sides: dict[str, dict[str, Flow]] = {"-": {}, "+": {}}
@@ -133,9 +137,11 @@ def changes(bridge: str, difference: Difference, mark: int, exact: bool) -> Iter
         there = difference.here.get(key)
         if there is None:
             yield Change((bridge, "flows", key), None, flow.text)
-        elif there.cookie == mark:
+        elif there.text == flow.text:
+            continue  # somebody else's does the same
+        elif there.cookie == mark or (key, there) == STANDALONE:
             yield Change((bridge, "flows", key), there.text, flow.text)
-        elif there.text != flow.text:
+        else:
             raise Refused(
                 f"bridges.{bridge}.flows: {key or 'a flow that matches everything'} is there already with"
                 f" {there.text} and cookie {there.cookie:#x}, which is not Corral's"

@@ -66,7 +66,7 @@ class OpenFlow:
         if done.returncode:
             raise self._wrong(bridge, declared, lines, done.stderr)
         shown = [line for line in done.stdout.splitlines() if line.startswith("OFPT_FLOW_MOD")]
-        return [named(modern(line), numbered_ports) for line in shown]
+        return named("\n".join(map(modern, shown)), numbered_ports).splitlines()
 
     def groups(
         self, bridge: str, declared: Sequence[str], made: Collection[str], there: bool, records: Records

@@ -55,17 +55,30 @@ def _refer(kind: str) -> list[str]:
     return [PARTS[key].column for key in HANGS[kind]]
 
 
+NONE, NO_KEYS = ["set", []], ["map", []]
 COLUMNS = {
     ROOT: ["_uuid", "next_cfg", "cur_cfg", "iface_types", *SETTINGS, *_refer(ROOT)],
     "Bridge": ["_uuid", "name", "ports", *BRIDGE.values(), *SETTINGS, *_refer("bridges")],
-    "Port": ["_uuid", "name", "interfaces", *PORT.values(), *BOND.values(), *SETTINGS, *_refer("ports")],
-    "Interface": [
-        *("_uuid", "name", *INTERFACE.values(), *OPTIONS),
-        *("cfm_mpid", "other_config", "ofport", "error"),
-    ],
+    "Port": ["_uuid", "name", "interfaces", "tag", "external_ids"],
+    "Interface": ["_uuid", "name", "type", "options", "ofport"],
     **{part.table: _columns(part) for part in PARTS.values()},
 }
 COLUMNS["QoS"].append("queues")
+# What few of many rows have, and what the others have: only the few are asked for it.
+RARE: Mapping[str, Mapping[str, Any]] = {
+    "Port": {
+        **dict.fromkeys(("trunks", "vlan_mode", "cvlans", "bond_mode", "lacp", *_refer("ports")), NONE),
+        **dict.fromkeys(("protected", "fake_bridge"), False),
+        **dict.fromkeys(("bond_updelay", "bond_downdelay"), 0),
+        "other_config": NO_KEYS,
+    },
+    "Interface": {
+        **dict.fromkeys(("mac", "mtu_request", "ofport_request", "cfm_mpid", "error"), NONE),
+        **dict.fromkeys(("ingress_policing_rate", "ingress_policing_burst"), 0),
+        **dict.fromkeys(("bfd", "lldp", "other_config"), NO_KEYS),
+    },
+}
+Request = tuple[str, list[str], list[Any]]  # table, columns, condition
 Tables = Mapping[str, Sequence[Row]]
 
 
@@ -82,6 +95,29 @@ def uuids(value: Any) -> list[str]:
 
 def mapping(value: Any) -> dict[str, str]:
     return dict(value[1])
+
+
+def requests() -> list[Request]:
+    """Return what to ask the database for, in one transaction, to know the switch."""
+    common: list[Request] = [(table, columns, []) for table, columns in COLUMNS.items()]
+    return common + [
+        (table, ["_uuid", column], [[column, "!=", usual]])
+        for table, columns in RARE.items()
+        for column, usual in columns.items()
+    ]
+
+
+def tables(answers: Sequence[Sequence[Row]]) -> dict[str, list[Row]]:
+    """Return the rows by table from the answers to ``requests``, in their order."""
+    found: dict[str, list[Any]] = {
+        table: [{**RARE.get(table, {}), **row} for row in rows]
+        for table, rows in zip(COLUMNS, answers, strict=False)
+    }
+    by_uuid = {table: {row["_uuid"][1]: row for row in found[table]} for table in RARE}
+    for (table, _, _), rows in zip(requests()[len(COLUMNS) :], answers[len(COLUMNS) :], strict=True):
+        for row in rows:
+            by_uuid[table][row["_uuid"][1]] |= row
+    return found
 
 
 def host(tables: Tables, devices: Iterable[str] = ()) -> Host:

@@ -29,7 +29,8 @@ from corral.ovs.needs import interfaces_touched, lacking, records_needed
 from corral.ovs.ofctl import OpenFlow
 from corral.ovs.operations import Operation, operations, select
 from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc, Late
-from corral.ovs.rows import COLUMNS, atoms, fault, host, mapping
+from corral.ovs.parts import ROOT
+from corral.ovs.rows import atoms, fault, host, mapping, requests, tables
 from corral.ovs.shorthand import written_out
 
 # ovs-ctl and the packages put the database in one of these (ovsdb-server(1), FILES).
@@ -83,12 +84,12 @@ class Wire(converge.Wire[Host, Switch]):
         devices = (
             _devices()
         )  # before the database, or a port made between the two looked like somebody else's
-        root, *tables = self.database.transact([select(table, names) for table, names in COLUMNS.items()])
-        if not root["rows"]:
+        answers = self.database.transact([select(*request) for request in requests()])
+        rows = tables([answer["rows"] for answer in answers])
+        if not rows[ROOT]:
             raise Unavailable("The Open vSwitch database is empty: run ovs-vsctl init, or start its service.")
-        (one,) = root["rows"]
-        rows = (found["rows"] for found in (root, *tables))
-        found = host(dict(zip(COLUMNS, rows, strict=True)), devices)
+        (one,) = rows[ROOT]
+        found = host(rows, devices)
         whole = replace(found, columns=self._records(), flows=self._flows(found))
         whole = replace(whole, groups=self._groups(found))
         return one["next_cfg"], one["cur_cfg"], whole
