@@ -382,7 +382,8 @@ def topology(format="data", fleet=None, tgt_type="glob", timeout=10):
 
     fleet, tgt_type
         A target: also the hosts that it matches, as they have told the Salt mine, with their tunnels joined.
-        It needs ``ovs.topology: []`` in ``mine_functions``. Default: this host alone, ``glob``.
+        It needs ``ovs.topology: []`` in ``mine_functions``. Or the hosts' structures themselves, by minion.
+        Default: this host alone, ``glob``.
 
     timeout
         Seconds within which Open vSwitch, libvirt and the kernel must answer. Default: 10.
@@ -435,7 +436,9 @@ def path(name, to=None, nic=0, vlan=None, fleet=None, tgt_type="glob", timeout=1
 
 
 def _told(fleet, tgt_type):
-    return __salt__["mine.get"](fleet, "ovs.topology", tgt_type) if fleet else None
+    if not fleet or isinstance(fleet, dict):
+        return fleet
+    return __salt__["mine.get"](fleet, "ovs.topology", tgt_type)
 
 
 def _only(bond, found):

@@ -242,6 +242,12 @@ def test_nobody_of_the_name(salt: Any, planted: ModuleType) -> None:
         CommandExecutionError, match="to: there is no guest or port nobody, and it is no address"
     ):
         salt.cmd("ovs.path", WEB, to="nobody")
+    with pytest.raises(CommandExecutionError, match=r"vlan: 5000 is not a VLAN id \(1–4094\)"):
+        salt.cmd("ovs.path", WEB, vlan=5000)
+    with pytest.raises(
+        CommandExecutionError, match="nic: 'first' is not a number of a network card, from 0 on"
+    ):
+        salt.cmd("ovs.path", WEB, nic="first")
 
 
 def test_drawings(salt: Any, planted: ModuleType) -> None:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 
-from corral.topology.fleet import joined, tunnels
+from corral.topology.fleet import joined, known, tunnels
 from corral.topology.html import html
 from corral.topology.layout import Layout, layout, width
 from corral.topology.mermaid import mermaid
@@ -105,7 +105,9 @@ def test_mermaid_has_each_box_and_line_once(structure: Structure) -> None:
     opened = [line for line in lines if re.fullmatch(r'\s*subgraph h\w+\["[^"]*"\]', line)]
     assert len(opened) == sum(line.strip() == "end" for line in lines)
     rest = [line for line in lines[1:] if line not in boxes + wires + opened and line.strip() != "end"]
-    assert all(line.startswith("  classDef ") for line in rest), rest
+    rest = [line for line in rest if line.strip() != "direction LR" and not line.startswith("  classDef ")]
+    down = [box for box in drawn.boxes if box.state == "down"]
+    assert [line.count(",") + 1 for line in rest] == ([len(down)] if down else []), rest
 
 
 def test_a_document_needs_nothing_else() -> None:
@@ -174,6 +176,14 @@ def test_tunnels_of_a_fleet_are_joined() -> None:
     assert all(join.points[1][0] > drawn.width for join in drawn.joins), "beside the hosts"
     assert len([edge for edge in joined(hosts)["edges"] if edge["kind"] == "tunnel"]) == 3
     assert mermaid(hosts).count(" === ") == 3
+
+
+def test_a_mesh_that_nobody_can_follow_has_no_lines() -> None:
+    hosts = {f"kvm{number}": overlay(number, 1, 13) for number in range(1, 14)}
+    drawn = sheet(known(hosts))
+    assert drawn.joins == ()
+    assert drawn.notes[-1] == "The 78 tunnels between these hosts are too many to be drawn as lines."
+    assert "→ 192.0.2.13 (kvm13)" in svg(drawn, "Fleet"), "the boxes say where each leads"
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ def test_way(case: Path) -> None:
         "outputs": [list(one) for one in seen.outputs],
         "bonds": [list(one) for one in seen.bonds],
         "remotes": list(seen.remotes),
+        "keys": dict(seen.keys),
     } == expected
 
 

@@ -34,6 +34,21 @@ def tunnels(fleet: Fleet) -> tuple[list[tuple[End, End]], list[str]]:
     return found, notes
 
 
+def known(fleet: Fleet) -> dict[str, Structure]:
+    """Return the structures with the host to which a tunnel leads in the tunnel's node, as ``far``."""
+    owners = {address: host for host, one in fleet.items() for address in addresses(one)}
+    return {
+        host: {
+            **one,
+            "nodes": {
+                identity: {**node, "far": owners[node["remote"]]} if node.get("remote") in owners else node
+                for identity, node in one["nodes"].items()
+            },
+        }
+        for host, one in fleet.items()
+    }
+
+
 def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Return whether two tunnels can be the ends of one: each leads to where the other is."""
     meets = one.get("local", other["remote"]) == other["remote"]

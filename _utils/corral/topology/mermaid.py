@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from corral.topology import fleet
+from corral.topology.layout import layout
 from corral.topology.svg import LIGHT, NOT_XML, colour
 from corral.topology.view import Box, Picture, picture
 
@@ -34,16 +35,20 @@ class _Chart:
         yield "flowchart LR"
         for number, one in enumerate(self.pictures):
             yield f'  subgraph h{number}["{label(one.host)}"]'
+            yield "    direction LR"
             yield from self._host(one, number)
             yield "  end"
         for one in self.pictures:
-            for line in one.lines:
-                start, end = self.ids[one.host, line.start], self.ids[one.host, line.end]
-                yield f"  {start} {WIRES[line.state]} {end}"
+            yield from self._wires(one)
         yield from self._tunnels()
         for kind, (fill, edge) in LIGHT.items():
             yield f"  classDef {kind} fill:{fill},stroke:{edge},color:#1b2126"
         yield "  classDef down stroke:#b3261e,stroke-dasharray:5 3"
+        down = [
+            self.ids[one.host, box.id] for one in self.pictures for box in one.boxes if box.state == "down"
+        ]
+        if down:
+            yield f"  class {','.join(down)} down"
 
     def _host(self, one: Picture, number: int) -> Iterator[str]:
         inside = _inside(one)
@@ -55,6 +60,14 @@ class _Chart:
                 yield "    end"
             elif box.id not in inside:
                 yield f"    {self._box(one, box)}"
+
+    def _wires(self, one: Picture) -> Iterator[str]:
+        """Write the lines from left to right: Mermaid puts the end of a line behind its start."""
+        places = layout(one).places
+        for line in one.lines:
+            ends = sorted((line.start, line.end), key=lambda end: places[end].column)
+            start, end = (self.ids[one.host, end] for end in ends)
+            yield f"  {start} {WIRES[line.state]} {end}"
 
     def _box(self, one: Picture, box: Box) -> str:
         words = [f"<b>{label(box.title)}</b>", *map(label, box.lines)]

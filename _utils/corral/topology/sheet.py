@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 from corral.topology import fleet
@@ -10,6 +11,7 @@ from corral.topology.view import Line, picture
 
 MARGIN, HEAD = 22, 40  # within the frame of a host; for its name
 BETWEEN, LANE = 26, 12  # between frames; between lines at their right
+MOST = 60  # lines between hosts: a mesh of twelve is the last that anybody can follow
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ def sheet(hosts: fleet.Fleet) -> Sheet:
     pairs, wrong = fleet.tunnels(hosts)
     joins = _joins(frames, hosts, pairs, wide)
     notes = [f"{host}: {note}" for host, one in sorted(hosts.items()) for note in one["notes"]]
+    if len(joins) > MOST:
+        wrong.append(f"The {len(joins)} tunnels between these hosts are too many to be drawn as lines.")
+        joins = ()
     total = wide + (LANE * (len(joins) + 1) if joins else 0)
     return Sheet(tuple(frames.values()), joins, wide, total, top - BETWEEN, (*notes, *wrong))
 
@@ -80,15 +85,17 @@ def _joins(
         ends = ((pair[0][0], owner[pair[0]].id), (pair[1][0], owner[pair[1]].id))
         down = any(hosts[host]["nodes"][node].get("state") == "down" for host, node in pair)
         found[ends] = "down" if down or found.get(ends) == "down" else "up"
-    used: dict[fleet.End, int] = {}
+    meets = Counter(end for ends in found for end in ends)
+    used: Counter[fleet.End] = Counter()
     joins = []
     for number, (ends, state) in enumerate(found.items()):
         lane = wide + LANE * (number + 1)
         points = []
         for host, identity in ends:
             place, (x, y) = owner[host, identity], frames[host].inside
-            meets = used[host, identity] = used.get((host, identity), 0) + 1
-            offset = min(6 * meets, place.height - 6) - place.height / 2
+            step = min(8.0, place.height / (meets[host, identity] + 1))
+            offset = step * (used[host, identity] - (meets[host, identity] - 1) / 2)
+            used[host, identity] += 1
             points.append((x + place.x + place.width, y + place.y + offset))
         (x1, y1), (x2, y2) = points
         line = Line(f"{ends[0][0]}/{ends[0][1]}", f"{ends[1][0]}/{ends[1][1]}", "tunnel", state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from corral import kinds
 from corral.errors import Invalid, Refused
 from corral.topology import fleet as hosts
 from corral.topology.html import html
@@ -37,6 +38,7 @@ def topology(host: str, timeout: float, told: Mapping[str, Structure] | None, fo
     everybody = fleet(own, told)
     if form == "data":
         return own if told is None else hosts.joined(everybody)
+    everybody = hosts.known(everybody)
     title = f"Topology of {', '.join(sorted(everybody)) if len(everybody) < 6 else f'{len(everybody)} hosts'}"
     if form == "mermaid":
         return mermaid(everybody)
@@ -47,6 +49,8 @@ def fleet(own: Structure, told: Mapping[str, Structure] | None) -> dict[str, Str
     """Return the hosts' structures by minion id, this one's as it is now."""
     if told is not None and not told:
         raise Refused(MINE)
+    if wrong := [host for host, one in (told or {}).items() if not {"nodes", "edges", "notes"} <= set(one)]:
+        raise Invalid(f"fleet.{wrong[0]}: is no structure of ovs.topology")
     named = {host: {**one, "host": host} for host, one in (told or {}).items()}
     return {**named, own["host"]: own}
 
@@ -65,8 +69,17 @@ def path(
 
     told
         What other hosts have told the Salt mine; None to stay on this host.
+
+    Raises ``Invalid`` for a number that is none of a network card or a VLAN, before anything is looked at.
     """
+    if isinstance(nic, bool) or not isinstance(nic, int):
+        raise Invalid(f"nic: {nic!r} is not a number of a network card, from 0 on")
+    try:
+        vlan = None if vlan is None else kinds.vlan(vlan)
+    except ValueError as wrong:
+        raise Invalid(f"vlan: {wrong}") from None
     seen = look(timeout)
     own = structure(host, seen)
-    asked = Path(own, seen, str(called), nic=nic, to=to, fleet=fleet(own, told))
+    whom = None if to is None else str(to)
+    asked = Path(own, seen, str(called), nic=nic, to=whom, fleet=fleet(own, told))
     return asked.ways(lambda bridge, port, tag: traced(timeout, seen, bridge, asked.flow(port, tag)), vlan)

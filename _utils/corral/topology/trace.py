@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from corral.ovs import trace as frames
@@ -24,6 +24,8 @@ _FAR = re.compile(
     r"tunneling to (\S+) via|set\(tunnel\((?:[^()]*,)?(?:ipv6_)?dst=([^,()]+)"
     r"|tnl_push\([^;]*?ipv[46]\((?:[^()]*,)?dst=([^,()]+)"
 )
+_TUNNEL = re.compile(r"(?:set\(tunnel\(|tnl_push\().*?(?=set\(tunnel\(|tnl_push\(|$)")
+_KEY = re.compile(r"\b(?:vni|tun_id|key)=(0x[0-9a-f]+)")
 # A bond that balances by connection chooses a member later: `Recirc-ID` and `bond-id` of bond/show.
 _BALANCED = re.compile(r"(recirc|lb_output)\((0x[0-9a-f]+|\d+)\)$")
 _PUSHED = re.compile(r"push_vlan\((?:tpid=[^,]*,)?vid=(\d+)")
@@ -61,6 +63,8 @@ class Way:
         ``(bond, VLAN)`` of those of which some member takes it.
     remotes
         The far ends of tunnels to which it goes.
+    keys
+        The key of the tunnel by far end, as far as it is said.
     drop
         The flow that drops it: ``{"bridge", "table", "match", "cookie", "ours"}``; None if none does.
     remarks
@@ -71,6 +75,7 @@ class Way:
     outputs: tuple[tuple[str, int | None], ...] = ()
     bonds: tuple[tuple[str, int | None], ...] = ()
     remotes: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)
     drop: Mapping[str, Any] | None = None
     remarks: tuple[str, ...] = ()
 
@@ -94,9 +99,18 @@ def way(text: str, ports: str, bonds: str, tunnels: set[str]) -> Way:
         outputs=tuple((names[key], tag) for key, tag in copies if names.get(key, "") not in {*tunnels, ""}),
         bonds=tuple((bonded[key], tag) for key, tag in copies if key in bonded),
         remotes=tuple(dict.fromkeys(remotes)),
+        keys=dict(_keys(text)),
         drop=seen.dropped,
         remarks=seen.remarks,
     )
+
+
+def _keys(text: str) -> Iterator[tuple[str, str]]:
+    for said in _DATAPATH.findall(text):
+        for action in _TUNNEL.findall(said):
+            far, key = _FAR.search(action), _KEY.search(action)
+            if far and key:
+                yield next(filter(None, far.groups())), str(int(key[1], 16))
 
 
 def _copies(actions: str) -> Iterator[tuple[str, int | None]]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from corral.topology.words import about, vlans
+from corral.topology.words import about, far, vlans
 
 Node = dict[str, Any]
 Structure = dict[str, Any]
@@ -214,7 +214,7 @@ class _View:
 
     def _port(self, identity: str) -> Cell:
         node = self.nodes[identity]
-        more = f"→ {node['remote']}" if node.get("remote") else ", ".join(node.get("addresses", [])[:1])
+        more = far(node) if node.get("remote") else ", ".join(node.get("addresses", [])[:1])
         return Cell(node["name"], more, node.get("state", "up"))
 
 

@@ -112,7 +112,8 @@ class Walk:
         if chosen.bond:
             self.step(chosen.bond, vlan=chosen.vlan)
         if chosen.device != last:
-            self.step(chosen.device, vlan=chosen.vlan, **self._taken(chosen))
+            key = way.keys.get(self.graph.nodes[chosen.device].get("remote", ""))
+            self.step(chosen.device, vlan=chosen.vlan, key=key, **self._taken(chosen))
         return self._out(chosen)
 
     def _tag(self, device: str, vlan: int | None) -> int | None:

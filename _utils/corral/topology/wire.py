@@ -51,9 +51,7 @@ def look(timeout: float) -> Seen:
     wanted = {row["name"] for row in rows["Interface"] if row["type"] in ("", "internal", "tap")}
     places, notes = namespaces.look(timeout, lambda seen: _complete(seen, wanted))
     bonds = _told(notes, "The bonds", lambda: _bonds(timeout, rows)) or {}
-    domains = _told(notes, "The guests", lambda: _domains(QEMU, timeout)) or []
-    with suppress(Error):
-        domains += _domains(LXC, timeout)
+    domains = _told(notes, "The guests", lambda: _guests(timeout)) or []
     addresses: dict[str, list[str]] = {}
     routers = _told(notes, "The leases", lambda: _leased(addresses)) or {}
     for known in (one for place in places for one in place.neighbours):
@@ -87,6 +85,14 @@ def _bonds(timeout: float, rows: dict[str, list[Row]]) -> dict[str, Row]:
     shown, negotiated = ask.control(timeout, ["bond/show"], ["lacp/show"])
     links = {row["name"]: str(row["link_state"]) for row in rows["Interface"] if row["link_state"] in STATES}
     return status.bonds(shown, status.lacp(negotiated), links)
+
+
+def _guests(timeout: float) -> list[Domain]:
+    """Return libvirt's guests: QEMU's, and containers where libvirt answers for these, too."""
+    found = _domains(QEMU, timeout)
+    with suppress(Error):
+        found += _domains(LXC, timeout)
+    return found
 
 
 def _domains(uri: str, timeout: float) -> list[Domain]:

@@ -61,7 +61,7 @@ def about(node: dict[str, Any], tags: list[str]) -> list[str]:
         first += [f"LACP {node['lacp']}"] if node.get("lacp", "off") != "off" else []
     lines = [" · ".join(first)]
     if node.get("remote"):
-        lines.append(f"→ {node['remote']}")
+        lines.append(far(node))
     held = node.get("addresses", [])
     lines += held[:2] + ([f"and {len(held) - 2} more"] if len(held) > 2 else [])
     if "namespace" in node:
@@ -71,6 +71,11 @@ def about(node: dict[str, Any], tags: list[str]) -> list[str]:
     if node.get("state") == "down" or node.get("healthy") is False:
         lines += str(node.get("reason", "down")).split("; ")
     return lines
+
+
+def far(node: dict[str, Any]) -> str:
+    """Return where a tunnel leads."""
+    return f"→ {node['remote']}" + (f" ({node['far']})" if "far" in node else "")
 
 
 def _mirrored(node: dict[str, Any]) -> list[str]:
