@@ -40,8 +40,9 @@ def show(timeout=10):
 
     - ``error``: what ovs-vswitchd could not set up;
     - ``psk``, the secret of a tunnel, in whose place stands ``(hidden)``;
-    - what a declaration has no words for: ports of other types, such as ``dpdk``, and bonds that were left
-      with one member.
+    - what a declaration has no words for: bonds that were left with one member.
+
+    Flows and groups are not among it: ``ovs.flows`` shows them.
 
     timeout
         Seconds within which ovsdb-server must answer. Default: 10.
@@ -53,7 +54,8 @@ def show(timeout=10):
         salt '*' ovs.show
     """
     with salt_errors(), wire.Wire("", timeout) as daemon:
-        return {"bridges": declarable(daemon.look().bridges)}
+        found = daemon.look()
+        return {"bridges": declarable(found.bridges), **found.switch}
 
 
 def plan_(timeout=10, **switch):

@@ -398,3 +398,62 @@ def test_one_column_of_one_record(four_ways: Any, parts: Callable[[], Any], swit
         disturb=lambda: switch.vsctl("set", "port", "brt-p1", "other_config:rstp-path-cost=7"),
         drift={"Port.brt-p1.other_config.rstp-path-cost": {"old": "7", "new": "100"}},
     )
+
+
+def test_what_is_shown_can_be_declared(
+    state: Any, salt: Any, parts: Callable[[], Any], switch: ModuleType
+) -> None:
+    """Whoever made it: a switch that people have built by hand is taken into pillar as it is."""
+    commands = [
+        ["set-controller", A, "ptcp:6704"],
+        [
+            "add",
+            "bridge",
+            A,
+            "mirrors",
+            "@m",
+            "--",
+            "--id=@m",
+            "create",
+            "mirror",
+            "name=m0",
+            "output_vlan=9",
+        ],
+        ["set-manager", "ptcp:6705:127.0.0.1"],
+        [
+            "set",
+            "port",
+            "brt-p1",
+            "qos=@q",
+            "--",
+            "--id=@q",
+            "create",
+            "qos",
+            "type=linux-htb",
+            "queues:3=@u",
+        ],
+        ["add-br", "brt-mgmt0", A, "77"],
+        ["set", "interface", "brt-p2", "bfd:enable=true", "ingress_policing_rate=100"],
+        [
+            "add-port",
+            A,
+            "brt-gre",
+            "--",
+            "set",
+            "interface",
+            "brt-gre",
+            "type=gre",
+            "options:remote_ip=192.0.2.9",
+        ],
+    ]
+    commands[3] += ["--", "--id=@u", "create", "queue", "dscp=5"]
+    for command in commands:
+        switch.vsctl(*command)
+    shown = salt.cmd("ovs.show")
+    assert shown["bridges"][A]["ports"]["brt-mgmt0"]["fake_bridge"] is True
+    assert shown["bridges"][A]["ports"]["brt-p1"]["qos"] == {
+        "type": "linux-htb",
+        "queues": {"3": {"dscp": 5}},
+    }
+    again = state("ovs.switch_managed", "switch", **shown)
+    assert (again["result"], again["changes"]) == (True, {}), again
