@@ -96,8 +96,10 @@ def converge(
         with wire(desired) as daemon:
             if opts.get("test"):
                 return _preview(name, daemon, plan, desired, how)
-            pending(daemon.guarded)
-            return _run(name, daemon, plan, desired, how)
+            pending(daemon.guarded, how.guards)
+            answer = _run(name, daemon, plan, desired, how)
+        how.end("" if answer["result"] else answer["comment"])
+        return answer
     except Error as error:
         return _ret(name, False, (), str(error))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from corral.converge import converge
-from corral.guard import hand, journal
+from corral.guard import hand, journal, watchdog
 from corral.link.model import Link
 from corral.link.plan import plan
 from corral.link.wire import Netlink
@@ -232,7 +232,7 @@ def test_by_hand(state: Any, salt: Any) -> None:
         assert 200 < armed.pop("left") <= 300
         assert armed == {
             "name": NEAR,
-            "product": "link",
+            "products": ["link"],
             "probes": [f"gateway {net.THERE}", f"gateway {net.THERE6}"],
             "within": 300,
             "process": child.pid,
@@ -394,3 +394,11 @@ def test_after_a_reboot_files_lead_back_before_the_network_is_set_up(
         assert runs.outcome() == "reverted"
         assert runs.at_boot("corral-guard.service") == ""
     runs.nothing_is_armed()
+
+
+def test_without_a_watchdog_nothing_is_changed(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "PROGRAM", Path("/nowhere/program.py"))
+    before = net.network(NEAR)
+    assert_failed(state("link.managed", NEAR, guard=GUARD, **OTHERS), "The watchdog was not ready")
+    assert net.network(NEAR) == before
+    assert journal.read() is None

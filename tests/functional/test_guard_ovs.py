@@ -292,3 +292,22 @@ def test_a_port_that_ovs_refuses_is_told_and_stays_where_the_host_is_reached(sta
     assert "reverted" not in answer["comment"]
     assert runs.outcome() == "kept"
     runs.nothing_is_armed()
+
+
+def test_a_run_that_cannot_revert_leaves_it_to_the_watchdog(switch: ModuleType) -> None:
+    before = configuration(switch)
+    with runs.run("ovs", "switch", CUT_OFF, GUARD, held=True) as child:
+        runs.applied(child)
+        with switch.stopped("ovsdb-server"):
+            assert child.stdin is not None
+            print(file=child.stdin, flush=True)
+            answer = runs.answer(child)
+            assert answer is not None
+            assert answer["result"] is False
+            said = "did not answer within 3 s. The change could not be reverted yet: ovsdb-server"
+            assert said in answer["comment"]
+            assert runs.watched()
+        runs.watchdog_ended()
+    assert configuration(switch) == before
+    assert net.reached()
+    runs.nothing_is_armed()

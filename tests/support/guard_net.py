@@ -66,7 +66,8 @@ def network(device: str) -> Any:
         for one in link["addr_info"]
         if one["scope"] != "link"
     ]
-    routes = [ip(*words, "route", "show", "dev", device) for words in ((), ("-6",))]
+    shown = (ip(*words, "route", "show", "dev", device).splitlines() for words in ((), ("-6",)))
+    routes = [sorted(one.strip() for one in lines if "proto kernel" not in one) for lines in shown]
     addresses.sort(key=str)
     return addresses, routes, link["mtu"], "UP" in link["flags"], link["address"]
 
@@ -78,9 +79,11 @@ def listening(port: int) -> Iterator[None]:
     argv = ["ip", "netns", "exec", SPACE, sys.executable, "-c", program]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        server.stdout.readline()
-        yield
-        server.kill()
+        try:
+            server.stdout.readline()
+            yield
+        finally:
+            server.kill()
 
 
 def mute() -> None:
@@ -93,8 +96,8 @@ def wait_up(device: str) -> None:
     """Wait until a device of this host is up, as the kernel tells it."""
     with subprocess.Popen(["ip", "monitor", "link"], stdout=subprocess.PIPE, text=True) as monitor:
         assert monitor.stdout is not None
-        if "UP" not in json.loads(ip("-json", "link", "show", "dev", device))[0]["flags"]:
-            for line in monitor.stdout:
-                if f": {device}@" in line and ",UP" in line:
-                    break
-        monitor.kill()
+        try:
+            if "UP" not in json.loads(ip("-json", "link", "show", "dev", device))[0]["flags"]:
+                next(line for line in monitor.stdout if f": {device}@" in line and ",UP" in line)
+        finally:
+            monitor.kill()

@@ -105,6 +105,16 @@ def tried_in_vain() -> None:
         time.sleep(0.05)
 
 
+def reverted() -> None:
+    """Wait until the watchdog has taken back what a run that lives has still to hear of."""
+    deadline = time.monotonic() + 60
+    while not ((armed := journal.read()) and armed.reverted):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with journal.locked():  # it is marked first, and all is done when the lock is free
+        pass
+
+
 @contextlib.contextmanager
 def another_boot(folder: Path) -> Iterator[None]:
     """Have this host take itself for started anew."""

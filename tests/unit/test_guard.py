@@ -14,7 +14,7 @@ import pytest
 
 from corral.errors import Invalid, Unavailable
 from corral.guard import Undo, choice, journal, netlink, network, pending, probes, unit, way
-from corral.guard.journal import Journal
+from corral.guard.journal import Journal, Step
 from corral.guard.model import Guard, guard
 from corral.guard.probes import Target
 from corral.guard.process import Process
@@ -27,6 +27,7 @@ from corral.guard.process import Process
         ({}, {}),
         ({"within": "1m"}, {"within": 60}),
         ({"probes": None}, {"probes": None}),
+        ({"hold": True}, {"hold": True}),
         (
             {"probes": ["gateway", {"tcp": "[2001:DB8::9]:022"}, {"ping": "2001:db8:0::9"}]},
             {"probes": [{"word": "gateway"}, {"tcp": "[2001:db8::9]:22"}, {"ping": "2001:db8::9"}]},
@@ -46,6 +47,7 @@ def test_what_may_be_declared(declared: Any, normal: dict[str, Any]) -> None:
         ({"within": "2h"}, "guard.within: 7200 s is not between 3 s and 60 m"),
         ({"within": "soon"}, "guard.within: 'soon' is not a duration (30s, 5m, 2h)"),
         ({"wait": 3}, "guard.wait: unknown key"),
+        ({"hold": "yes"}, "guard.hold: 'yes' is not valid, input should be a valid boolean"),
         ({"probes": []}, "guard.probes: name at least one probe, or leave probes out for the default ones"),
         ({"probes": "gateway"}, "guard.probes: a text is not valid, input should be a valid tuple"),
         (
@@ -77,7 +79,7 @@ def test_a_wrong_guard_is_one_sentence(declared: Any, sentence: str) -> None:
 def test_what_is_not_guarded_needs_nothing() -> None:
     for declared in (None, False):
         plain = way("switch", declared, {})
-        assert (plain.note, plain.lacks(None, (), None, None)) == ("", ())
+        assert (plain.note, plain.guards, plain.lacks(None, (), None, None)) == ("", False, ())
 
 
 ROUTES = """\
@@ -139,11 +141,12 @@ def test_this_host_answers_for_nobody() -> None:
     """An address that the change gave to this very host would answer at once."""
     with subprocess.Popen([sys.executable, "-c", LISTENER], stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None
-        port = int(listener.stdout.readline())
-        here = Target("tcp", "127.0.0.1", port)
-        assert probes.ASK["tcp"](here, 5) is True
-        assert here.answers() is False
-        listener.kill()
+        try:
+            here = Target("tcp", "127.0.0.1", int(listener.stdout.readline()))
+            assert probes.ASK["tcp"](here, 5) is True
+            assert here.answers() is False
+        finally:
+            listener.kill()
 
 
 LISTENER = """
@@ -171,10 +174,12 @@ def test_a_process_is_known_by_its_start() -> None:
     assert Process.own().alive() and not Process.own().ended(0)
     assert not Process(os.getpid(), 1).alive()
     with subprocess.Popen(["sleep", "600"]) as child:
-        stat = Path(f"/proc/{child.pid}/stat").read_text()
-        process = Process(child.pid, int(stat.rpartition(")")[2].split()[19]))
-        assert process.alive() and not process.ended(0)
-        os.kill(child.pid, signal.SIGKILL)
+        try:
+            stat = Path(f"/proc/{child.pid}/stat").read_text()
+            process = Process(child.pid, int(stat.rpartition(")")[2].split()[19]))
+            assert process.alive() and not process.ended(0)
+        finally:
+            os.kill(child.pid, signal.SIGKILL)
         assert process.ended(60)
         assert not process.alive(), "one that only waits to be reaped does not live"
     assert process.ended(0)
@@ -184,10 +189,8 @@ def armed(**other: Any) -> Journal:
     given: dict[str, Any] = {
         "identity": "0a1b",
         "name": "switch",
-        "product": "ovs",
-        "undo": {"bridges": {"br0": None}},
-        "network": {"devices": {}, "addresses": [], "routes": []},
-        "probes": ("gateway 192.0.2.1",),
+        "steps": (Step("ovs", {"bridges": {"br0": None}}, {"devices": {}, "addresses": [], "routes": []}),),
+        "probes": (Target("ping", "192.0.2.1", word="gateway"),),
         "within": 30,
         "until": journal.now() + 30,
         "run": Process.own(),
@@ -235,7 +238,7 @@ def test_what_is_no_journal_is_told(folder: Path, text: str) -> None:
     folder.mkdir(parents=True)
     (folder / "journal.json").write_text(text)
     with pytest.raises(Unavailable, match=r"journal\.json is "):
-        pending(True)
+        pending(True, False)
 
 
 def test_one_at_a_time(folder: Path) -> None:
@@ -248,11 +251,11 @@ def test_one_at_a_time(folder: Path) -> None:
 
 
 def test_what_a_killed_writer_left_is_swept_by_the_next_run(folder: Path) -> None:
-    pending(True)
+    pending(True, False)
     assert not folder.exists(), "a host that never had a guard keeps none of its files"
     folder.mkdir(parents=True)
     (folder / ".journal.json.new").write_text("{")
-    pending(True)
+    pending(True, False)
     assert os.listdir(folder) == ["lock"]
 
 

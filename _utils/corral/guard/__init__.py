@@ -55,23 +55,34 @@ class Way(Protocol):
     def note(self) -> str:
         """What a preview says of it."""
 
+    @property
+    def guards(self) -> bool:
+        """Whether it is under a guard."""
+
     def lacks(self, daemon: Any, todo: Any, current: Any, desired: Any) -> tuple[str, ...]:
         """Return a sentence for each thing that it needs and that is missing."""
 
     def apply(self, daemon: Any, todo: Any, current: Any, desired: Any) -> None:
         """Have the wire of a product carry out a plan."""
 
+    def end(self, failure: str) -> None:
+        """Have the run end, with nothing to be carried out any more; ``failure`` says why it failed."""
+
 
 class Plain:
     """Carries plans out, without a guard."""
 
     note = ""
+    guards = False
 
     def lacks(self, daemon: Any, todo: Any, current: Any, desired: Any) -> tuple[str, ...]:
         return ()
 
     def apply(self, daemon: Any, todo: Any, current: Any, desired: Any) -> None:
         daemon.apply(todo, current, desired)
+
+    def end(self, failure: str) -> None:
+        pass
 
 
 def way(name: str, declared: Any, opts: Mapping[str, Any]) -> Way:
@@ -97,14 +108,16 @@ def _there() -> list[str]:
         return []
 
 
-def pending(concerned: bool) -> None:
+def pending(concerned: bool, joins: bool) -> None:
     """Take back what a killed run has left armed, before anything else is changed.
 
     concerned
         Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
+    joins
+        Whether it can share a guard that is held for it.
     """
     if set(_there()) <= set(STAYING):
         return
     from corral.guard.hand import recover
 
-    recover(concerned)
+    recover(concerned, joins)

@@ -9,6 +9,8 @@ from corral.guard import journal, watchdog
 from corral.guard.back import take_back
 from corral.guard.guarded import busy
 from corral.guard.journal import Journal
+from corral.guard.model import AT
+from corral.guard.process import Process
 
 NONE = "No guard is armed on this host."
 
@@ -48,16 +50,26 @@ def _armed() -> Journal:
     return armed
 
 
-def recover(concerned: bool) -> None:
+def recover(concerned: bool, joins: bool = False) -> None:
     """Take back what a killed run and its killed watchdog, or a reboot, have left armed.
 
     concerned
         Whether what follows changes what a guard may be armed for: raises ``Refused`` beside one in use.
+    joins
+        Whether it can share a guard that is held for it.
     """
     with journal.locked():
         journal.sweep()
         armed = journal.read()
         if armed is None:
+            return
+        if joins and armed.waits_for_us:
+            return
+        if armed.reverted and armed.run == Process.own():  # while it was held for what follows
+            said = take_back(armed, armed.reverted)
+            watchdog.stop()
+            if joins:
+                raise Refused(f"{AT}: what goes before this was reverted: {said}")
             return
         if armed.running or (not armed.rebooted and journal.watchdog()):
             if concerned:

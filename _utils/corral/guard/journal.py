@@ -18,10 +18,31 @@ from typing import Any
 
 from corral.errors import Unavailable
 from corral.guard import FOLDER, JOURNAL, LAST, LOCK, STAYING, WATCHDOG
+from corral.guard.probes import Target
 from corral.guard.process import Process, boot_id
 
 LOCK_SECONDS = 10.0
 PAUSE = 0.02  # flock(2) knows no timeout
+
+
+@dataclass(frozen=True)
+class Step:
+    """One plan that was, or is about to be, carried out.
+
+    product
+        The product whose ``undo`` leads back.
+    undo
+        What that product needs to lead back.
+    network
+        Addresses and routes of the devices concerned, as they were.
+    alone
+        Whether no daemon is needed to lead back.
+    """
+
+    product: str
+    undo: dict[str, Any]
+    network: dict[str, Any]
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,14 +51,12 @@ class Journal:
 
     identity
         Of this guard, and of no other on this host.
-    name, product
-        The state, and the product whose ``undo`` leads back.
-    undo
-        What that product needs to lead back.
-    network
-        Addresses and routes of the devices concerned, as they were.
+    name
+        The state, or those that share it.
+    steps
+        What leads back, in the order of the plans.
     probes
-        What must answer, in words.
+        Who must answer.
     within
         Seconds between arming and taking back.
     until
@@ -46,16 +65,14 @@ class Journal:
         Why it was taken back already, while the run that armed it has still to hear of it.
     paths, environment
         Where Python finds this package, and what the daemons are found by.
-    alone
-        Whether no daemon is needed to lead back.
+    held
+        Whether it waits for another state of the same run.
     """
 
     identity: str
     name: str
-    product: str
-    undo: dict[str, Any]
-    network: dict[str, Any]
-    probes: tuple[str, ...]
+    steps: tuple[Step, ...]
+    probes: tuple[Target, ...]
     within: int
     until: float
     run: Process
@@ -63,7 +80,7 @@ class Journal:
     reverted: str = ""
     paths: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
-    alone: bool = False
+    held: bool = False
 
     @property
     def rebooted(self) -> bool:
@@ -76,6 +93,11 @@ class Journal:
         return not self.rebooted and self.run.alive()
 
     @property
+    def waits_for_us(self) -> bool:
+        """Whether it is held, by this very run, for a state that is still to come."""
+        return self.held and not self.reverted and not self.rebooted and self.run == Process.own()
+
+    @property
     def left(self) -> float:
         """Seconds until it is taken back."""
         return self.until - now()
@@ -84,8 +106,8 @@ class Journal:
         """Return it for the operator."""
         return {
             "name": self.name,
-            "product": self.product,
-            "probes": list(self.probes),
+            "products": [step.product for step in self.steps],
+            "probes": [str(one) for one in self.probes],
             "within": self.within,
             "left": 0 if self.rebooted else max(0, round(self.left)),
             "process": self.run.pid,
@@ -103,9 +125,13 @@ def read() -> Journal | None:
     if data is None:
         return None
     try:
-        given = {**data, "run": Process(**data["run"])}
-        listed = {key: tuple(given[key]) for key in ("probes", "paths")}
-        return Journal(**{**given, **listed})
+        given = {
+            "run": Process(**data["run"]),
+            "steps": tuple(Step(**step) for step in data["steps"]),
+            "probes": tuple(Target(**probe) for probe in data["probes"]),
+            "paths": tuple(data["paths"]),
+        }
+        return Journal(**{**data, **given})
     except (KeyError, TypeError):
         raise Unavailable(f"{FOLDER / JOURNAL} is of another version of Corral.") from None
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, field_validator, model_validator
 
 from corral.errors import Invalid
-from corral.kinds import Address, Seconds
+from corral.kinds import Address, Flag, Seconds
 from corral.model import Model
 
 WITHIN = 30  # seconds
@@ -59,10 +59,13 @@ class Guard(Model):
 
     probes
         What must answer; ``None`` is the default gateways and the Salt masters that answer before the change.
+    hold
+        Leave it armed for the states that follow: the next whose guard does not hold asks for all of them.
     """
 
     within: Seconds = WITHIN
     probes: tuple[Probe, ...] | None = None
+    hold: Flag = False
 
     @field_validator("within")
     @classmethod

@@ -25,6 +25,7 @@ from corral.guard.journal import Journal
 
 PROGRAM = Path(__file__).with_name("program.py")
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+PRODUCTS = ("link", "ovs")  # whose plans can be carried out under a guard
 READY = 20.0  # seconds within which a watchdog must be ready
 GRACE = 1.0  # seconds beyond its time that a run has to take its change back itself
 PATIENCE = 600.0  # seconds for which daemons that do not answer are asked again
@@ -130,15 +131,26 @@ def watch(identity: str, descriptor: int = -1) -> None:
         armed = journal.read()
         if armed is None or armed.identity != identity:
             return
-        prepared(armed.product)
+        for product in PRODUCTS:  # of a state that follows, too
+            prepared(product)
         _ready(descriptor)
-        if armed.run.ended(armed.left + GRACE):
+        if _ended_in_time(armed):
             _insist(lambda: _settled(identity, ENDED))
         else:
             late = f"nobody has said within {armed.within} s that the host is still reached."
             _insist(lambda: _settled(identity, late))
-            armed.run.ended(LINGER)
-            _insist(lambda: _settled(identity, late))
+            if journal.read() is not None and armed.run.ended(LINGER):  # the run has still to hear of it
+                _insist(lambda: _settled(identity, late))
+
+
+def _ended_in_time(armed: Journal) -> bool:
+    """Wait for the end of a run, and return whether it came in time, which may be prolonged meanwhile."""
+    while not armed.run.ended(armed.left + GRACE):
+        now = journal.read()
+        if now is None or now.identity != armed.identity or now.left + GRACE <= 0:
+            return False
+        armed = now
+    return True
 
 
 def boot(early: bool) -> None:
@@ -149,17 +161,18 @@ def boot(early: bool) -> None:
     """
     syslog.openlog("corral-guard")
     armed = journal.read()
-    if armed is not None and armed.rebooted and (armed.alone or not early):
-        _insist(lambda: _settled(armed.identity, "the host was started anew in the middle of the change."))
+    if armed is not None and armed.rebooted:
+        why = "the host was started anew in the middle of the change."
+        _insist(lambda: _settled(armed.identity, why, early))
 
 
-def _settled(identity: str, why: str) -> None:
+def _settled(identity: str, why: str, early: bool = False) -> None:
     with journal.locked():
         armed = journal.read()
         if armed is not None and armed.identity == identity:
             syslog.syslog(syslog.LOG_WARNING, f"{armed.name} is taken back: {why}")
             try:
-                take_back(armed, why)
+                take_back(armed, why, early)
             except Error as error:
                 journal.note(armed, "not reverted yet", str(error))
                 raise
