@@ -25,7 +25,7 @@ from corral.guard.journal import Journal
 
 PROGRAM = Path(__file__).with_name("program.py")
 SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
-PRODUCTS = ("link", "ovs")  # whose plans can be carried out under a guard
+PRODUCTS = ("link", "ovs")  # of which another state's plan may join one that is held
 READY = 20.0  # seconds within which a watchdog must be ready
 GRACE = 1.0  # seconds beyond its time that a run has to take its change back itself
 PATIENCE = 600.0  # seconds for which daemons that do not answer are asked again
@@ -131,7 +131,7 @@ def watch(identity: str, descriptor: int = -1) -> None:
         armed = journal.read()
         if armed is None or armed.identity != identity:
             return
-        for product in PRODUCTS:  # of a state that follows, too
+        for product in {*PRODUCTS, *(step.product for step in armed.steps)}:
             prepared(product)
         _ready(descriptor)
         if _ended_in_time(armed):
