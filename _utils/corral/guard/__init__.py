@@ -104,7 +104,7 @@ def way(name: str, declared: Any, opts: Mapping[str, Any]) -> Way:
 def _there() -> list[str]:
     try:
         return os.listdir(FOLDER)
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # who may not look may not change a network either
         return []
 
 
