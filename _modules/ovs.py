@@ -395,7 +395,7 @@ def topology(format="data", fleet=None, tgt_type="glob", timeout=10):
     .. code-block:: bash
 
         salt kvm1 ovs.topology
-        salt-call --out=newline_values_only ovs.topology format=html fleet='*' > fleet.html
+        salt-call --out=json ovs.topology format=html fleet='*' | jq -r .local > fleet.html
     """
     with salt_errors():
         return drawing.topology(__opts__["id"], timeout, _told(fleet, tgt_type), format)
