@@ -196,6 +196,18 @@ def _ovs(name: str, declared: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _uplink(name: str, declared: dict[str, Any]) -> dict[str, Any]:
+    from corral.uplink.model import Uplink
+    from corral.uplink.plan import plan
+    from corral.uplink.wire import Wire as Moved
+
+    return {
+        "declare": lambda: Uplink.declare(name, declared),
+        "wire": lambda desired: Moved(desired, 10),
+        "plan": plan,
+    }
+
+
 def _holding(wire: Callable[[Any], Wire[Any, Any]], desired: Any) -> Wire[Any, Any]:
     """Return a product's wire that waits after the change until it is told to go on."""
     daemon = wire(desired)
@@ -219,7 +231,7 @@ def _main(words: str) -> None:
         hand.recover(False)
         print(json.dumps({"calls": counter.calls}))
         return
-    how = {"link": _link, "ovs": _ovs}[product](name, declared)
+    how = {"link": _link, "ovs": _ovs, "uplink": _uplink}[product](name, declared)
     if held:
         how["wire"] = partial(_holding, how["wire"])
     sys.addaudithook(counter.heard)
