@@ -30,6 +30,22 @@ running kernel. With ``persist`` it is also written into the distribution's own 
 boot; nothing is restarted, and nothing is taken down. Without it nothing is written: who brings a device up
 at boot is the business of whoever installed the host, until it is declared.
 
+An address or a route that another device has is refused, unless that device is named in ``takes_over``: then
+it goes from there as soon as it is here, whoever made it. With ``persist`` the files that bring the other
+device up say so no more (a stanza of ifupdown becomes a comment, another profile is outranked), and one of
+ours brings it up without an address, which Open vSwitch does not do for its ports. A device may name itself:
+then all that anybody made on it is ours.
+
+.. code-block:: yaml
+
+    ovsbr0:
+      link.managed:
+        - addresses: [192.0.2.10/24]
+        - gateway: 192.0.2.1
+        - takes_over: [eth0]
+        - persist: auto
+        - guard: true
+
 With ``namespace`` the device is moved into a network namespace, one of ``ip netns``, which is made when it is
 missing; its loopback is up. The device keeps its addresses and its state there, and loses its routes.
 
@@ -93,6 +109,10 @@ def managed(name, guard=None, **link):
         Who brings the device up at boot as this declaration says, and as nothing else says: ``networkd``,
         ``ifupdown``, ``networkmanager`` (keyfile), ``ifcfg`` (network-scripts of RHEL), or ``auto``, which is
         the one of them that this host has. ``null`` takes our files away.
+
+    takes_over
+        List of devices whose addresses and routes come here as far as they are declared here; or the device
+        itself.
 
     guard
         ``true``: take the change back unless this host is still reached after it. Or a mapping with

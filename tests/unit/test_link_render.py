@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from corral.link.keeper import HEAD, Files, Keeper
 from corral.link.model import Device, Held, Host
 from corral.link.plan import plan
-from corral.link.render import files
+from corral.link.render import files, without
 from corral.link.route import BY_KERNEL, OURS, HeldRoute
 from tests.support import subnets
 
@@ -98,3 +98,10 @@ def test_nobody_who_could_keep_it_is_something_to_do() -> None:
     link = subnets.link({"name": "br0", "persist": "auto"})
     (change,) = plan(Host({None: {"br0": Device()}}, Files(troubles=("nobody",))), link)
     assert (change.path, change.new) == (("br0", "persist"), "auto")
+
+
+def test_a_stanza_of_somebody_else_is_taken_out() -> None:
+    before, after = ((CASES.parent / "interfaces" / name).read_text() for name in ("before", "after"))
+    assert without(before, ["eth0"]) == after
+    assert without(after, ["eth0"]) == after
+    assert without(before, []) == before

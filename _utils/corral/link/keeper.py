@@ -24,21 +24,32 @@ class Keeper:
         Of ifupdown: whether it brings a device up whenever that appears, as udev tells it.
     switch
         Whether Open vSwitch makes the device.
+    above
+        Of NetworkManager: whether ours goes before a profile of somebody else for the device.
     """
 
     manager: str
     beside: str = ""
     hotplug: bool = True
     switch: bool = False
+    above: bool = False
 
 
 @dataclass(frozen=True)
 class Files:
-    """The files about one device that are ours, who reads them, and what is in the way of that."""
+    """The files about one device that are ours, who reads them, and what is in the way of that.
+
+    foreign
+        Files about the devices that are taken over, which are to be changed for that.
+    others
+        Who keeps the other devices that are taken over, unless a file of ours says something else of them.
+    """
 
     keeper: Keeper | None = None
     texts: Mapping[str, str] = field(default_factory=dict)
     troubles: tuple[str, ...] = ()
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    others: Mapping[str, Keeper] = field(default_factory=dict)
 
     @property
     def declared(self) -> dict[str, Any]:

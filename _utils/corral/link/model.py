@@ -11,7 +11,7 @@ from pydantic import ValidationInfo, field_validator
 
 from corral.kinds import Address, Flag, InterfaceAddress, InterfaceName, Name, Number
 from corral.link.keeper import NO_FILES, Files
-from corral.link.route import OURS, HeldRoute, Route, shown
+from corral.link.route import BY_ITSELF, OURS, HeldRoute, Route, shown
 from corral.model import Model
 
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
@@ -42,6 +42,7 @@ class Link(Model):
     gateway: Address | None = None
     routes: tuple[Route, ...] = ()
     persist: Literal["auto", "networkd", "ifupdown", "networkmanager", "ifcfg"] | None = None
+    takes_over: tuple[InterfaceName, ...] = ()
 
     @field_validator("mtu")
     @classmethod
@@ -50,7 +51,7 @@ class Link(Model):
             raise ValueError(f"{mtu} is not an MTU ({MTU_MIN}–{MTU_MAX})")
         return mtu
 
-    @field_validator("addresses", "routes", mode="before")
+    @field_validator("addresses", "routes", "takes_over", mode="before")
     @classmethod
     def _null_is_none(cls, value: Any) -> Any:
         return () if value is None else value
@@ -91,12 +92,12 @@ class Link(Model):
             keys.append(route.key)
         return routes
 
-    @field_validator("persist")
+    @field_validator("persist", "takes_over")
     @classmethod
-    def _of_the_host(cls, persist: str | None, info: ValidationInfo) -> str | None:
-        if persist and info.data.get("namespace"):
+    def _of_the_host(cls, value: Any, info: ValidationInfo) -> Any:
+        if value and info.data.get("namespace"):
             raise ValueError("the distribution's files know of no network namespace")
-        return persist
+        return value
 
     @property
     def at(self) -> str:
@@ -172,6 +173,8 @@ class Host:
         """
         for space in self.having(link):
             device = self._marked(self.spaces[space][link.name])
+            if link.name in link.takes_over:
+                device = taken_over(device)
             return device if space == link.namespace else replace(device, routes=())
         return Device()
 
@@ -190,6 +193,11 @@ class Host:
                 for route in device.routes
             ),
         )
+
+    def taken(self, link: Link) -> dict[str, Device]:
+        """Return the other devices that are taken over, as far as they are there."""
+        here = self.spaces.get(None, {})
+        return {name: here[name] for name in link.takes_over if name in here and name != link.name}
 
     def loopback(self, space: Space) -> bool:
         """Return whether a network namespace is there, and its loopback up."""
@@ -226,6 +234,20 @@ class Inhabited:
         return {"ours": self.ours, "devices": list(self.devices), "processes": dict(self.processes)}
 
 
+def taken_over(device: Device) -> Device:
+    """Return a device with all that is ours from now on, whoever made it; not what comes by itself."""
+    return replace(
+        device,
+        addresses=tuple(
+            replace(held, ours=held.ours or not ipaddress.ip_interface(held.address).is_link_local)
+            for held in device.addresses
+        ),
+        routes=tuple(
+            route if route.maker in BY_ITSELF else replace(route, maker=OURS) for route in device.routes
+        ),
+    )
+
+
 def bare(address: str) -> str:
     """Return an address without its prefix length."""
     return address.partition("/")[0]
@@ -253,7 +275,8 @@ def elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:
         bare(held.address): name
         for name, device in devices.items()
         for held in device.addresses
-        if name != link.name and not ipaddress.ip_interface(held.address).is_link_local
+        if name not in (link.name, *link.takes_over)
+        and not ipaddress.ip_interface(held.address).is_link_local
     }
     return tuple(
         f"{link.at}.addresses[{number}]: {one} is a duplicate address, {taken[one]} has it."
@@ -268,7 +291,7 @@ def led_elsewhere(devices: Mapping[str, Device], link: Link) -> tuple[str, ...]:
         route.key: name
         for name, device in devices.items()
         for route in device.routes
-        if name != link.name and route.key in {one.key for one in link.ways.values()}
+        if name not in (link.name, *link.takes_over) and route.key in {one.key for one in link.ways.values()}
     }
     return tuple(
         f"{link.at}.{'.'.join(path)}: the route to {route.key} leads through {taken[route.key]} already."

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from corral.change import Change
@@ -18,13 +18,18 @@ from corral.link.render import INTERFACES, NETWORKD, PROFILES, SCRIPTS, places
 PATH = "/usr/local/sbin:/usr/sbin:/usr/local/bin:/usr/bin:/sbin:/bin"
 NETIF = Path("/run/systemd/netif")  # networkd writes it while it runs
 NM_RUN = Path("/run/NetworkManager")
+SECRET = re.compile(r"psk|passphrase|password|secret|-key\b|\bwep", re.IGNORECASE)
 MAIN = Path("/etc/network/interfaces")
 IFUPDOWN2 = Path("/usr/share/ifupdown2")
 BY_SWITCH = ("openvswitch", "tun")  # kinds of its internal ports: datapath system, datapath netdev
 
 
-def look(link: Link, device: Device) -> Files:
-    """Read what is kept of a device, and find out who is to keep it if that is declared."""
+def look(link: Link, device: Device, others: Mapping[str, Device]) -> Files:
+    """Read what is kept of a device, and find out who is to keep it if that is declared.
+
+    others
+        The devices that it takes over.
+    """
     texts = dict(_ours(link.name))
     if link.persist is None:
         return Files(None, texts)
@@ -33,13 +38,33 @@ def look(link: Link, device: Device) -> Files:
         return Files(None, texts, (f"{link.at}.persist: nothing on this host brings links up ({_KNOWN}).",))
     if not _PRESENT[manager]():
         return Files(None, texts, (f"{link.at}.persist: {manager} is not on this host.",))
-    keeper = Keeper(
+    keeper = _keeper(manager, link.name, device, link.name in link.takes_over)
+    foreign = {str(path): _read(path) for name in link.takes_over for path in _theirs(manager, name)}
+    kept = {name: Files(texts=dict(_ours(name))) for name in others}
+    moving = [name for name in kept if {*kept[name].declared["addresses"]} & {*link.addresses}]
+    foreign |= {path: text for name in moving for path, text in kept[name].texts.items()}
+    return Files(
+        keeper=keeper,
+        texts=texts,
+        troubles=tuple(f"{link.at}.persist: {one}" for one in _troubles(link, keeper, foreign)),
+        foreign={path: text for path, text in foreign.items() if not SECRET.search(text)},
+        others={
+            name: _keeper(manager, name, other, True)
+            for name, other in others.items()
+            if name in moving or not kept[name].texts
+        },
+    )
+
+
+def _keeper(manager: str, name: str, device: Device, taken: bool) -> Keeper:
+    """Return who keeps a device: instead of what somebody else has written (``taken``), or beside it."""
+    return Keeper(
         manager=manager,
-        beside=_beside(link, device) if manager == "networkd" else "",
+        beside=_beside(name, device) if manager == "networkd" and not taken else "",
         hotplug=not IFUPDOWN2.exists(),
         switch=device.kind in BY_SWITCH,
+        above=taken,
     )
-    return Files(keeper, texts, tuple(f"{link.at}.persist: {one}" for one in _troubles(link, keeper)))
 
 
 def put(changes: Iterable[Change]) -> None:
@@ -107,28 +132,41 @@ def _netif(device: Device, key: str) -> str:
     return found[1] if found else ""
 
 
-def _beside(link: Link, device: Device) -> str:
+def _beside(name: str, device: Device) -> str:
     """Return the file of somebody else that networkd has taken for the device: it takes one only."""
     taken = _netif(device, "NETWORK_FILE") if device.index else ""
-    return "" if taken == places(link.name)[0] else taken
+    return "" if taken == places(name)[0] else taken
 
 
-def _troubles(link: Link, keeper: Keeper) -> Iterator[str]:
+def _troubles(link: Link, keeper: Keeper, foreign: Mapping[str, str]) -> Iterator[str]:
+    taken = link.name in link.takes_over
+    for path, text in foreign.items():
+        if SECRET.search(text):
+            yield f"{path} holds a secret, which the change would show: it is not taken over."
     if keeper.manager == "ifupdown":
-        for file in _stanzas(link.name):
+        for file in () if taken else _stanzas(link.name):
             yield f"{file} has a stanza of {link.name} already."
         if not re.search(rf"^\s*source(-directory)?\s+{re.escape(INTERFACES)}", _read(MAIN), re.MULTILINE):
             yield f"{MAIN} does not read {INTERFACES} (source {INTERFACES}/*)."
     if keeper.manager == "networkmanager":
         if keeper.switch:
             yield f"NetworkManager keeps no device that Open vSwitch makes, such as {link.name}."
-        for file in _profiles(link.name):
+        for file in () if taken else _profiles(link.name):
             yield f"{file} is a profile of {link.name} already."
     if keeper.manager == "ifcfg":
         for place in places(link.name)[3:]:
             text = _read(Path(place))
-            if text and not text.startswith(HEAD):
+            if text and not text.startswith(HEAD) and not taken:
                 yield f"{place} is there already."
+
+
+def _theirs(manager: str, name: str) -> Iterator[Path]:
+    """Yield the files of somebody else that have to be edited where a device is taken over."""
+    if manager == "ifupdown":
+        yield from _stanzas(name)
+    if manager == "ifcfg":
+        found = (Path(place) for place in places(name)[3:])
+        yield from (path for path in found if _read(path) and not _read(path).startswith(HEAD))
 
 
 def _stanzas(name: str) -> Iterator[Path]:

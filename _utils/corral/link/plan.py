@@ -5,9 +5,9 @@ from __future__ import annotations
 from corral.change import Change
 from corral.converge import Todo
 from corral.link.keeper import Files
-from corral.link.model import Device, Host, Inhabited, Link, Namespace
-from corral.link.render import files
-from corral.link.route import EVERYTHING, HeldRoute
+from corral.link.model import Device, Host, Inhabited, Link, Namespace, bare
+from corral.link.render import files, without
+from corral.link.route import BY_ITSELF, EVERYTHING, HeldRoute
 
 ON_LINK = "on link"  # of a route without a router
 
@@ -33,7 +33,7 @@ def plan(current: Host, desired: Link) -> Todo:
     )
     added, gone = _addresses(device, desired) if "addresses" in mentioned else ((), ())
     todo += added + switch if desired.up else switch + added
-    return todo + _routes(device, desired) + gone + _files(current.files, desired)
+    return todo + _routes(current, desired) + gone + _taken(current, desired) + _files(current.files, desired)
 
 
 def plan_absent(current: Inhabited | None, desired: Namespace) -> Todo:
@@ -57,13 +57,30 @@ def _files(there: Files, desired: Link) -> Todo:
         return ()
     if desired.persist and not there.keeper:  # that will be told as what is missing
         return (Change((name, "persist"), None, desired.persist),)
-    wanted = files(desired, there.keeper) if there.keeper else {}
+    have = {**there.texts, **there.foreign}
+    wanted = {path: without(text, desired.takes_over) for path, text in there.foreign.items()}
+    for other, keeper in there.others.items():
+        wanted |= files(Link(name=other), keeper)
+    wanted |= files(desired, there.keeper) if there.keeper else {}
     gone = dict.fromkeys(there.texts.keys() - wanted.keys())
     return tuple(
-        Change((name, "persist", path), there.texts.get(path), text)
+        Change((name, "persist", path), have.get(path), text)
         for path, text in {**wanted, **dict(sorted(gone.items()))}.items()
-        if there.texts.get(path) != text
+        if have.get(path) != text
     )
+
+
+def _taken(current: Host, desired: Link) -> Todo:
+    """Return what other devices lose of what is declared, now that this one has it."""
+    keys = {way.key for way in desired.ways.values()}
+    own = set(map(bare, desired.addresses))
+    todo: Todo = ()
+    for other, device in current.taken(desired).items():
+        ways = [route for route in device.routes if route.key in keys and route.maker not in BY_ITSELF]
+        todo += tuple(Change((other, "routes", way.key), way.via or ON_LINK, None) for way in ways)
+        theirs = [held.address for held in device.addresses if bare(held.address) in own]
+        todo += tuple(Change((other, "addresses", one), one, None) for one in theirs)
+    return todo
 
 
 def _addresses(device: Device, desired: Link) -> tuple[Todo, Todo]:
@@ -75,12 +92,19 @@ def _addresses(device: Device, desired: Link) -> tuple[Todo, Todo]:
     return tuple(added), tuple(Change((name, "addresses", one), one, None) for one in gone)
 
 
-def _routes(device: Device, desired: Link) -> Todo:
+def _routes(current: Host, desired: Link) -> Todo:
     """Return what leads to the declared routes; where another router is declared, that is one step."""
-    name, wanted = desired.name, desired.ways
+    name, wanted, device = desired.name, desired.ways, current.device(desired)
     todo = []
+    taken = [
+        (other, held)
+        for other, theirs in current.taken(desired).items()
+        for held in theirs.routes
+        if held.maker not in BY_ITSELF
+    ]
     for path, route in wanted.items():
         there = [held.via or ON_LINK for held in device.routes if held.key == route.key]
+        there += [f"{held.via or ON_LINK} through {other}" for other, held in taken if held.key == route.key]
         via = route.via or ON_LINK
         if via not in there:
             todo.append(Change((name, *path), there[0] if there else None, via))

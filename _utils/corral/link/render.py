@@ -17,6 +17,7 @@ INTERFACES = "/etc/network/interfaces.d"
 PROFILES = "/etc/NetworkManager/system-connections"
 SCRIPTS = "/etc/sysconfig/network-scripts"
 UUIDS = uuid.UUID("5c8b1e0e-6f0b-4b0c-9d7d-3a1f0f6c2c11")  # of our profiles of NetworkManager
+OUT = "# taken over by Corral: "  # before a line that brought up what ours brings up now
 NUMBER = {4: "inet", 6: "inet6"}
 
 Texts = dict[str, str]  # by path
@@ -45,6 +46,22 @@ def drop_in(name: str, beside: str) -> str:
 def files(link: Link, keeper: Keeper) -> Texts:
     """Return the files that bring a device up as it is declared, by path."""
     return _RENDERERS[keeper.manager](link, keeper)
+
+
+def without(text: str, names: Iterable[str]) -> str:
+    """Return a text of interfaces(5) in which nothing brings these devices up: their lines are comments."""
+    lines, inside = [], False
+    for line in text.splitlines(keepends=True):
+        word, *named = line.split() or [""]
+        if word in ("iface", "mapping", "auto", "rename") or word.startswith(("allow-", "source", "no-")):
+            inside = word == "iface" and named[:1] != [] and named[0] in names
+        if word == "auto" or word.startswith("allow-"):
+            staying = [one for one in named if one not in names]
+            if staying != named:
+                lines.append(f"{OUT}{line}" + (f"{' '.join([word, *staying])}\n" if staying else ""))
+                continue
+        lines.append(f"{OUT}{line}" if inside and word and not word.startswith("#") else line)
+    return "".join(lines)
 
 
 def _text(link: Link, lines: Iterable[str]) -> str:
@@ -113,8 +130,10 @@ def _networkmanager(link: Link, keeper: Keeper) -> Texts:
     """Return a keyfile profile (nm-settings-keyfile(5)); routes get the metrics that they have by netlink."""
     lines = ["[connection]", f"id=corral-{link.name}", f"uuid={uuid.uuid5(UUIDS, link.name)}"]
     lines += ["type=ethernet", f"interface-name={link.name}", *([] if link.up else ["autoconnect=false"])]
+    lines += ["autoconnect-priority=900"] if keeper.above else []
     lines += ["[ethernet]", f"mtu={_mtu(link)}"] if _mtu(link) else []
-    for version, idle in ((4, "disabled"), (6, "auto")):
+    # A device without any address would not be kept up where it waits for one in vain.
+    for version, idle in ((4, "disabled"), (6, "auto" if _family(link, 4)[0] else "link-local")):
         addresses, ways = _family(link, version)
         lines += [f"[ipv{version}]", f"method={'manual' if addresses else idle}"]
         lines += [f"address{number}={one}" for number, one in enumerate(addresses, 1)]

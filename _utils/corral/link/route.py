@@ -16,6 +16,7 @@ EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 METRIC = {4: 0, 6: 1024}  # what Linux takes when none is said
 METRIC_MAX = 2**32 - 1
 BY_KERNEL = 2  # a route that came with an address (rtnetlink(7), RTPROT_KERNEL)
+BY_ITSELF = (BY_KERNEL, 9)  # and of router advertisements (RTPROT_RA)
 OURS = 67  # who made an address or a route; below 4 it is the kernel or ip, daemons have their own
 
 

@@ -74,7 +74,8 @@ class Netlink(Wire[Host, Link]):
         host = Host(spaces)
         if self.desired.namespace is not None:
             return host
-        return Host(spaces, persist.look(self.desired, host.device(self.desired)))
+        files = persist.look(self.desired, host.device(self.desired), host.taken(self.desired))
+        return Host(spaces, files)
 
     def bare(self) -> Host:
         return Host({})
@@ -94,7 +95,8 @@ class Netlink(Wire[Host, Link]):
         return lacking + led_elsewhere(neighbours, desired) + out_of_reach(device, desired)
 
     def undo(self, todo: Todo, current: Host, desired: Link) -> Undo:
-        return undo(todo, current.device(desired), desired)
+        way_back = undo(todo, current.device(desired), desired)
+        return replace(way_back, devices=(*way_back.devices, *current.taken(desired)))
 
     def apply(self, todo: Todo, current: Host, desired: Link) -> None:
         (space,) = current.having(desired)
@@ -105,14 +107,14 @@ class Netlink(Wire[Host, Link]):
         given_up = threading.Event()
 
         def run(netlink: Any) -> None:
-            index = _index(netlink, desired.name)
-            with _promoting(desired.name, todo):
+            indexes = {name: _index(netlink, name) for name in {change.path[0] for change in todo}}
+            with _promoting(todo):
                 for change in todo:
                     if given_up.is_set():  # the state has failed already: change nothing behind its back
                         return
-                    _change(netlink, index, change)
+                    _change(netlink, indexes[change.path[0]], change)
                     if change.path[1] == "up" and not change.new:
-                        _put_back(netlink, desired.name, replace(device, index=index))
+                        _put_back(netlink, desired.name, replace(device, index=indexes[desired.name]))
 
         try:
             ask(run, space)
@@ -187,27 +189,29 @@ class NamespaceRemoval(Wire[Inhabited | None, Namespace]):
 
 
 @contextlib.contextmanager
-def _promoting(name: str, todo: Todo) -> Iterator[None]:
+def _promoting(todo: Todo) -> Iterator[None]:
     """Keep the other addresses of a network, and the routes by way of them, when its first goes.
 
     Linux removes the later IPv4 addresses with the first one of their network unless it may promote them
     (ip-sysctl, ``promote_secondaries``), and with a device's last address all of its routes.
     """
-    switch = Path(PROMOTE.format(name))
-    if not any("addresses" in change.path and change.removes for change in todo):
-        yield
-        return
+    losing = {change.path[0] for change in todo if change.path[1] == "addresses" and change.removes}
+    before: dict[Path, str] = {}
     try:
-        was = switch.read_text()
-        if was.strip() == "0":
-            switch.write_text("1")
-    except OSError as failed:
-        raise Refused(f"links.{name}.addresses: {switch} cannot be set: {failed.strerror}.") from failed
-    try:
+        for name in losing:
+            switch = Path(PROMOTE.format(name))
+            try:
+                before[switch] = switch.read_text()
+                if before[switch].strip() == "0":
+                    switch.write_text("1")
+            except OSError as failed:
+                reason = f"{switch} cannot be set: {failed.strerror}."
+                raise Refused(f"links.{name}.addresses: {reason}") from failed
         yield
     finally:
-        with contextlib.suppress(OSError):  # the device is gone
-            switch.write_text(was)
+        for switch, was in before.items():
+            with contextlib.suppress(OSError):  # the device is gone
+                switch.write_text(was)
 
 
 def _change(netlink: Any, index: int, change: Change, made_by: int = OURS) -> None:
