@@ -343,11 +343,15 @@ def test_the_masters_of_a_minion_are_asked_by_tcp() -> None:
 
 
 def test_routes_lead_back(state: Any) -> None:
-    """A gateway that is nobody's address: the neighbour still answers, but it is no way out any more."""
+    """A better route by way of nobody: the neighbour still answers, but it is no way out any more."""
     before = net.network(NEAR)
     answer = state("link.managed", NEAR, guard=GUARD, gateway="192.0.2.66", mtu=1400)
     assert_failed(answer, "The change was reverted: gateway ")
     assert net.network(NEAR) == before
+    net.there("address", "add", "192.0.2.10/24", "dev", net.FAR)
+    other = state("link.managed", NEAR, guard=GUARD, gateway="192.0.2.10")
+    assert other["result"] is True, "another gateway that answers is as good"
+    assert state("link.managed", NEAR, gateway=None)["result"] is True
     routes = [{"to": "203.0.113.0/24", "via": net.THERE}]
     kept = state("link.managed", NEAR, guard=GUARD, routes=routes)
     assert kept["result"] is True, kept

@@ -109,9 +109,10 @@ def test_gateways_are_those_of_default_routes(tmp_path: Path, monkeypatch: pytes
         "fe80::9%eth0": "eth0",
         "2001:db8::9": "eth1",
     }
-    assert probes.preferred() == ["192.0.2.9", "fe80::9%eth0"], "of each family those with the least metric"
+    best = [way.address for version in (4, 6) for way in probes.preferred(version)]
+    assert best == ["192.0.2.9", "fe80::9%eth0"], "those with the least metric"
     monkeypatch.setattr(probes, "ROUTES6", tmp_path / "none")
-    assert probes.preferred() == ["192.0.2.9"]
+    assert probes.preferred(6) == []
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ while True:
 
 
 def test_asking_ends_when_nobody_waits_any_more_or_time_is_up() -> None:
-    silent = (Target("arp", "192.0.2.200", word="gateway"),)
+    silent = (Target("tcp", "127.0.0.1", 9),)
     assert probes.unanswered(silent, lambda: 9.0, lambda: True) == silent
     assert probes.unanswered(silent, lambda: 0.0, lambda: False) == silent
     assert probes.unanswered((), lambda: 9.0, lambda: False) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
+import itertools
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -65,11 +65,12 @@ def _named(word: str, opts: Mapping[str, Any]) -> Iterator[Target]:
 
 
 def _routers() -> Iterator[Target]:
-    """Yield each router with ICMP, and with ARP where it answers no ICMP."""
-    for address in preferred():
-        by_ping = Target("ping", address, word="gateway")
-        mute = ipaddress.ip_address(address).version == 4 and not _answers(by_ping)
-        yield Target("arp", address, word="gateway") if mute else by_ping
+    """Yield the default gateway of each version of IP, to be asked by ARP where it answers no ICMP."""
+    for version in (4, 6):
+        asked = (
+            Target(how, way.address, word="gateway") for how in ("ping", "arp") for way in preferred(version)
+        )
+        yield from itertools.islice(filter(_answers, asked), 1)
 
 
 def _answering(targets: Iterator[Target]) -> Iterator[Target]:

@@ -9,13 +9,14 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 ONCE = 1.0  # seconds that one question may take
 ROUNDS = 3  # in a row that all must answer: for a moment the old way may still be open
 PAUSE = 0.3  # seconds between rounds
+FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 ECHO = {4: (socket.IPPROTO_ICMP, 8, 0), 6: (socket.IPPROTO_ICMPV6, 128, 129)}  # protocol, request, reply
 ARP = 0x0806
 ARP_BODY = struct.Struct("!HHBBH6s4s6s4s")
@@ -36,8 +37,8 @@ class Target:
     port
         For ``tcp``.
     word
-        What it was declared by, if not by its address: ``gateway`` or ``salt_master``. A gateway must also be
-        the way of a default route.
+        What it was declared by, if not by its address: ``gateway`` or ``salt_master``. A gateway's address is
+        the one before the change; another one may have been declared, and is to answer then.
     """
 
     how: str
@@ -52,11 +53,24 @@ class Target:
 
     def answers(self, seconds: float = ONCE) -> bool:
         """Ask it once; that nothing can be sent, as where there is no way, is no answer and no error."""
-        if self.word == "gateway" and self.address not in gateways():
-            return False
+        if self.word != "gateway":
+            return self._answers(self.how, seconds)
+        routers = [replace(self, address=way.address) for way in preferred(self.version)]
+        return any(
+            router._answers(how, seconds)
+            for router in routers
+            for how in ((self.how,) if router.address == self.address else ("ping", "arp"))
+        )
+
+    def _answers(self, how: str, seconds: float) -> bool:
         with contextlib.suppress(OSError):
-            return not self.is_this_host() and ASK[self.how](self, seconds)
+            return not self.is_this_host() and ASK[how](self, seconds)
         return False
+
+    @property
+    def version(self) -> int:
+        """The version of IP."""
+        return 6 if ":" in self.address else 4
 
     def is_this_host(self) -> bool:
         """Whether the address is this host's own, by mistake perhaps: it answers itself then."""
@@ -64,7 +78,7 @@ class Target:
 
     def source(self) -> str:
         """Return the address of this host from which it would speak to this one."""
-        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        family = FAMILY[self.version]
         with socket.socket(family, socket.SOCK_DGRAM) as asked:
             asked.connect(_place(self, 9))
             return str(asked.getsockname()[0]).partition("%")[0]
@@ -104,14 +118,11 @@ def gateways() -> dict[str, Way]:
     return {way.address: way for way in sorted(ways, key=lambda way: way.metric, reverse=True)}
 
 
-def preferred() -> list[str]:
-    """Return the routers that this host sends to: of each family those with the least metric."""
-    chosen = []
-    for family in (_ways4(), _ways6()):
-        ways = list(family)
-        least = min((way.metric for way in ways), default=0)
-        chosen += [way.address for way in ways if way.metric == least]
-    return list(dict.fromkeys(chosen))
+def preferred(version: int) -> list[Way]:
+    """Return the ways by which this host sends what is for elsewhere: those with the least metric."""
+    ways = list(_ways4() if version == 4 else _ways6())
+    least = min((way.metric for way in ways), default=0)
+    return [way for way in ways if way.metric == least]
 
 
 def _ways4() -> Iterator[Way]:
@@ -141,14 +152,13 @@ def _lines(table: Path) -> list[str]:
 
 def _ping(target: Target, seconds: float) -> bool:
     """Send an ICMP echo request and wait for its reply (RFC 792, RFC 4443)."""
-    version = ipaddress.ip_address(target.address).version
+    version = target.version
     protocol, request, reply = ECHO[version]
-    family = socket.AF_INET if version == 4 else socket.AF_INET6
     ours = struct.pack("!HH", os.getpid() & 0xFFFF, 1) + os.urandom(16)
     body = struct.pack("!BBH", request, 0, 0) + ours
     if version == 4:
         body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
-    with socket.socket(family, socket.SOCK_RAW, protocol) as asked:
+    with socket.socket(FAMILY[version], socket.SOCK_RAW, protocol) as asked:
         asked.connect(_place(target, 0))
         asked.send(body)
         return _heard(asked, seconds, lambda data: _is_reply(data, version, reply, ours))
@@ -168,6 +178,8 @@ def checksum(data: bytes) -> int:
 
 def _arp(target: Target, seconds: float) -> bool:
     """Ask a router for its MAC address, past what the kernel remembers of it (RFC 826)."""
+    if target.version != 4:
+        return False
     device, source = gateways()[target.address].device, target.source()
     with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ARP)) as asked:
         asked.bind((device, ARP))
