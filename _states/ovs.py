@@ -104,6 +104,9 @@ try:
     from corral.ovs.options import OPTIONS
     from corral.ovs.plan import MANAGED, plan
     from corral.ovs.wire import Wire
+    from corral.uplink.model import Uplink
+    from corral.uplink.plan import plan as uplink_plan
+    from corral.uplink.wire import Wire as UplinkWire
 
     MISSING = ""
 except ImportError as missing:
@@ -529,6 +532,60 @@ def overlay_managed(name, timeout=10, guard=None, **overlay):
         declare=lambda: Overlay.declare({"host": __opts__["id"], **_mentioned(overlay)}),
         wire=lambda desired: OverlayWire(desired, timeout),
         plan=overlay_plan,
+        guard=guard,
+    )
+
+
+def uplink_managed(name, timeout=10, guard=True, **uplink):
+    """
+    Ensure that this host's address is on a bridge over its network cards, and no more on the cards.
+
+    The bridge, its ports and bonds, the addresses and the routes are one change under a guard, which is taken
+    back when the host is not reached after it. The bridge gets the MAC address of the card that had the
+    address.
+
+    .. code-block:: yaml
+
+        br0:
+          ovs.uplink_managed:
+            - bonds: {bond0: {members: [eth0, eth1], mode: balance-tcp, lacp: active}}
+            - addresses: [192.0.2.10/24]
+            - gateway: 192.0.2.1
+            - persist: auto
+
+    name
+        The bridge.
+
+    ports, bonds
+        The network cards, as ports (``{eth0: {}}``) or as members of bonds, beside other ports. They may have
+        what ``port_present`` and ``bond_present`` take.
+
+    addresses, gateway, routes
+        Of the host, as in ``link.managed``. Default: those that Corral put on the bridge, and those that the
+        cards have. What is not declared then goes from the cards, whoever made it.
+
+    mtu
+        Of the bridge, in bytes; the cards must have as much. Default: the least of its cards.
+
+    persist
+        As in ``link.managed``, for the bridge and the cards: ``auto``, ``networkd``, ``ifupdown``,
+        ``networkmanager`` or ``ifcfg``. Default: nothing is written, and after a reboot the card has the
+        address again until the next run.
+
+    guard
+        As for ``switch_managed``, but ``true`` by default; ``false`` is no guard.
+
+    timeout
+        Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.
+
+    All other settings are those of ``bridge_present``.
+    """
+    return converge(
+        name,
+        __opts__,
+        declare=lambda: Uplink.declare(name, _mentioned(uplink)),
+        wire=lambda desired: UplinkWire(desired, timeout),
+        plan=uplink_plan,
         guard=guard,
     )
 
