@@ -161,7 +161,7 @@ def boot(early: bool) -> None:
     """
     syslog.openlog("corral-guard")
     armed = journal.read()
-    if armed is not None and armed.rebooted:
+    if armed is not None and armed.rebooted and (not early or any(step.alone for step in armed.steps)):
         why = "the host was started anew in the middle of the change."
         _insist(lambda: _settled(armed.identity, why, early))
 
