@@ -551,7 +551,6 @@ def uplink_managed(name, timeout=10, guard=True, **uplink):
             - bonds: {bond0: {members: [eth0, eth1], mode: balance-tcp, lacp: active}}
             - addresses: [192.0.2.10/24]
             - gateway: 192.0.2.1
-            - persist: auto
 
     name
         The bridge.
@@ -568,9 +567,9 @@ def uplink_managed(name, timeout=10, guard=True, **uplink):
         Of the bridge, in bytes; the cards must have as much. Default: the least of its cards.
 
     persist
-        As in ``link.managed``, for the bridge and the cards: ``auto``, ``networkd``, ``ifupdown``,
-        ``networkmanager`` or ``ifcfg``. Default: nothing is written, and after a reboot the card has the
-        address again until the next run.
+        As in ``link.managed``, for the bridge and the cards: ``auto`` (default), ``networkd``, ``ifupdown``
+        or ``ifcfg``; NetworkManager keeps no bridge of Open vSwitch. With ``null`` nothing is written, and
+        after a reboot it is the card that has the address, and the host is not reached before the next run.
 
     guard
         As for ``switch_managed``, but ``true`` by default; ``false`` is no guard.

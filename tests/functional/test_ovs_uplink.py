@@ -22,7 +22,7 @@ from tests.support.expect import assert_failed
 from tests.support.guard_net import NEAR, SPACE, ip, there
 
 BRIDGE, OTHER = "brt-ovs-u", "brt-ovs-v"
-CARD: dict[str, Any] = {"datapath_type": "netdev", "ports": {NEAR: {}}}
+CARD: dict[str, Any] = {"datapath_type": "netdev", "ports": {NEAR: {}}, "persist": None}
 CUT_OFF = {**CARD, "ports": {NEAR: {"tag": 7}}}
 GUARD = {"within": "4s", "probes": [{"ping": net.THERE}, {"ping": net.THERE6}]}
 LONG = {"within": "5m", "probes": [{"ping": net.THERE}]}
@@ -291,7 +291,7 @@ def partner(switch: ModuleType) -> Iterator[str]:
 
 def test_over_a_bond(state: State, switch: ModuleType, partner: str) -> None:
     bonds = {"brt-bond0": {"members": ["eth1", "eth2"], **LACP}}
-    declared = {"datapath_type": "netdev", "bonds": bonds}
+    declared = {"datapath_type": "netdev", "bonds": bonds, "persist": None}
     guard = {"within": "40s", "probes": [{"ping": partner}]}
     answer = state("ovs.uplink_managed", BRIDGE, guard=guard, **declared)
     assert answer["result"] is True, answer

@@ -27,7 +27,8 @@ from tests.support.guard_net import FAR, NEAR, SPACE, ip, there
 from tests.support.link_keepers import Networkd, texts
 
 State = Callable[..., dict[str, Any]]
-DECLARED = {**CARD, "persist": "auto", "guard": GUARD}
+DEFAULT = {key: value for key, value in CARD.items() if key != "persist"}
+DECLARED = {**DEFAULT, "guard": GUARD}
 CTL = ("/usr/share/openvswitch/scripts/ovs-ctl", "--no-mlockall", "--no-full-hostname")
 
 
@@ -154,9 +155,8 @@ def test_files_lead_back_after_a_reboot(
 ) -> None:
     """The host has come up as declared meanwhile, and the address goes back to its card."""
     before = texts()
-    declared = {**CARD, "persist": "auto"}
     long = {"within": "5m", "probes": [{"ping": net.THERE}]}
-    with runs.run("uplink", BRIDGE, declared, long, held=True) as child:
+    with runs.run("uplink", BRIDGE, DEFAULT, long, held=True) as child:
         runs.applied(child)
         assert texts() != before
         os.kill(runs.watched(), signal.SIGKILL)

@@ -39,7 +39,7 @@ def current(
 
 
 def uplink(**declared: Any) -> Uplink:
-    return Uplink.declare("br0", {"ports": {"eth0": {}}, **declared})
+    return Uplink.declare("br0", {"ports": {"eth0": {}}, "persist": None, **declared})
 
 
 def shown(current: Current, desired: Uplink) -> list[str]:
@@ -168,3 +168,9 @@ LENT = replace(ETH0, addresses=(Held("192.0.2.10/24", ours=False, lasting=False)
 def test_what_is_in_the_way(there: Current, declared: dict[str, Any], sentence: str) -> None:
     expected = (f"bridges.br0.ports.eth0: {sentence}",) if sentence else ()
     assert tuple(lacking(there, uplink(**declared))) == expected
+
+
+def test_it_is_kept_over_a_reboot_unless_it_is_said() -> None:
+    assert uplink(persist="networkd").link.persist == "networkd"
+    assert Uplink.declare("br0", {"ports": {"eth0": {}}}).link.persist == "auto"
+    assert uplink().link.persist is None and "persist" in uplink().link.model_fields_set

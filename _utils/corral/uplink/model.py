@@ -40,7 +40,8 @@ class Uplink:
     def declare(cls, name: str, data: Mapping[str, Any]) -> Self:
         """Build it from the arguments of a state; raises ``Invalid`` with a sentence for each wrong value."""
         given = plain(data)
-        host = {key: given.pop(key) for key in OF_HOST if key in given}
+        # Unless it is said otherwise: a card that gets its address back at boot has no use of it as a port.
+        host = {"persist": "auto", **{key: given.pop(key) for key in OF_HOST if key in given}}
         wrong: list[str] = []
         mtu = None
         try:
