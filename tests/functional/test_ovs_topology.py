@@ -227,11 +227,11 @@ def test_the_way_through_a_tunnel(salt: Any, planted: ModuleType) -> None:
     planted.run("ip", "link", "set", "brt-ovs-phy", "up")
     planted.vsctl("del-port", "tt-bond")
     found = salt.cmd("ovs.path", WEB)
-    assert devices(found) == [WEB, INT, "tt-int-tun", "tt-tun-int", TUN, "tt-vx"]
-    assert (found["steps"][-1]["kind"], found["steps"][-1]["key"]) == ("vxlan", "5001")
+    assert devices(found) == [WEB, INT, "tt-int-tun", "tt-tun-int", TUN, "tt-vx", "brt-ovs-phy"]
+    assert (found["steps"][-2]["kind"], found["steps"][-2]["key"]) == ("vxlan", "5001")
     assert (found["delivered"], found["sentence"]) == (
         True,
-        f"{WEB} leaves hypervisor by the tunnel tt-vx to 192.0.2.2.",
+        f"{WEB} leaves hypervisor by the tunnel tt-vx to 192.0.2.2. Its packets leave by brt-ovs-phy.",
     )
 
 

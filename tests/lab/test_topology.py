@@ -51,6 +51,8 @@ def test_the_way_to_another_host(overlaid: tuple[Three, dict[str, Any]]) -> None
     assert way["steps"][0]["namespace"] == "blue"
     there = [step for step in way["steps"] if step["kind"] == "vxlan" and step["host"] == "hv1"]
     assert [(step["remote"], step["key"]) for step in there] == [(PEERS["hv2"], "1001")], steps
+    carried = [step["device"] for step in way["steps"] if step.get("underlay")]
+    assert carried == ["br-phy", "uplink"], "the card of the host, whose cable ends outside"
     assert steps[-1] == ("hv2", "e-blue", "internal")
     assert way["delivered"] is None
     assert "hv1 by the tunnel " in way["sentence"] and f" to hv2 ({PEERS['hv2']})." in way["sentence"]

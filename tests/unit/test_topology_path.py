@@ -118,6 +118,27 @@ def test_through_a_tunnel_to_a_guest_of_another_host() -> None:
     )
 
 
+@pytest.mark.parametrize("bonded", [False, True])
+def test_what_carries_a_tunnel(bonded: bool) -> None:
+    build = host(1, "web")
+    build.made["nodes"]["vx1"]["egress"] = "br-phy"
+    if bonded:
+        build.bond("br-phy", "wires", "eth4", "eth5")
+        for edge in build.made["edges"]:
+            if edge["from"] == "bond:wires":
+                edge["active"] = edge["to"] == "eth5"
+    else:
+        build.port("br-phy", "eth5", "nic")
+    tunnelled = {"br-int": way(visits="br-int br-tun", remotes=("192.0.2.2",), keys={"192.0.2.2": "1001"})}
+    found = asked(build.made, tunnelled, "web")
+    carried = [step["device"] for step in found["steps"] if step.get("underlay")]
+    assert carried == ["br-phy", *(["wires"] if bonded else []), "eth5"]
+    assert [step["key"] for step in found["steps"] if step["kind"] == "vxlan"] == ["1001"]
+    assert found["sentence"] == (
+        f"web leaves kvm1 by the tunnel vx1 to 192.0.2.2. Its packets leave by {', '.join(carried)}."
+    )
+
+
 def test_the_tunnel_to_the_right_host_is_taken() -> None:
     """A frame is flooded into two tunnels; the guest is behind one of them."""
     build = host(1, "web")

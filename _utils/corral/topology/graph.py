@@ -50,6 +50,11 @@ class Graph:
         """Return the other end of a patch or veth pair."""
         return next((other for kind in ("patch", "veth") for other, _ in self.edges(identity, kind)), None)
 
+    def wire(self, identity: str) -> bool:
+        """Return whether what goes out by a device leaves the host: a card, or a veth end like one."""
+        kind = self.nodes[identity]["kind"]
+        return kind == "nic" or (kind == "veth" and self.peer(identity) is None)
+
     def below(self, identity: str) -> str | None:
         """Return the device on which a macvlan or VLAN device is made."""
         return next(

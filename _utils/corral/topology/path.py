@@ -68,7 +68,8 @@ class Path:
         walk.go(vlan)
         words = [self._end(walk)]
         if walk.ended == "tunnel":
-            words.append(self._beyond(walk))
+            tunnel = self._tunnel(walk)
+            words += [self._carried(walk, tunnel), self._beyond(walk, tunnel)]
         down = next((one for one in walk.steps if one.get("state") == "down"), None)
         if down:
             words.append(f"But {down['device']} on {down['host']} is down: {down.get('reason', 'no link')}.")
@@ -129,9 +130,21 @@ class Path:
     def _tunnel(self, walk: Walk) -> str:
         return str(walk.steps[-1]["device"])  # the id of a tunnel is its name
 
-    def _beyond(self, walk: Walk) -> str:
+    def _carried(self, walk: Walk, tunnel: str) -> str:
+        """Add the devices by which the tunnel's own packets leave, as far as they hang together."""
+        egress = self.graph.nodes[tunnel].get("egress", "")
+        if egress not in self.graph.nodes:
+            return ""
+        way = self.graph.way(egress, self.graph.wire) or [egress]
+        for number, one in enumerate(way):
+            active = [other for other, edge in self.graph.edges(one, "member") if edge.get("active")]
+            if active and number + 1 < len(way):
+                way[number + 1] = active[0]
+            walk.step(one, underlay=True)
+        return f"Its packets leave by {', '.join(self.graph.nodes[one]['name'] for one in way)}."
+
+    def _beyond(self, walk: Walk, identity: str) -> str:
         """Add the way on the other host, as it has told it, and return what is to be said of that."""
-        identity = self._tunnel(walk)
         host = walk.far.get(identity)
         if host is None:
             return ""
