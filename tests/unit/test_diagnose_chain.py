@@ -142,6 +142,18 @@ CASES: dict[str, tuple[Facts, str, str, Any]] = {
         "a flow in table 3 of br0 drops a DISCOVER: udp (cookie 0x7, not Corral's)",
         None,
     ),
+    "a flow of the tunnels' bridge drops its copy": (
+        facts(port=replace(PORT, vlan=9), request=Trace((), dropped={**FLOW, "bridge": "br-tun"})),
+        "path",
+        "vnet0 is in VLAN 9, but dhcp0 is in VLAN 5: a broadcast does not leave its VLAN",
+        PRESENT,
+    ),
+    "a flow of a bridge on the way drops it": (
+        facts(request=Trace((), dropped={**FLOW, "bridge": "br1"})),
+        "path",
+        "a flow in table 3 of br1 drops a DISCOVER: udp (cookie 0x7, not Corral's)",
+        None,
+    ),
     "remarked on": (
         facts(request=Trace((), remarks=("one", "disallowed VLAN"))),
         "path",

@@ -205,7 +205,9 @@ def _leaves(request: Trace) -> Hop:
 
 def _lost(trace: Trace, here: Port, there: Port, what: str) -> Hop:
     """Return why a frame from one port does not come out at the other."""
-    if trace.dropped:
+    # A flow of a bridge that is only flooded to, such as that of the tunnels, may drop its copy with reason.
+    aside = trace.dropped is not None and here.bridge == there.bridge != trace.dropped["bridge"]
+    if trace.dropped and not aside:
         return _dropped(trace, what)
     if trace.remarks and not trace.outputs:
         return Hop(False, f"{here.bridge} drops {what} from {here.name}: {trace.remarks[-1]}")
@@ -222,6 +224,8 @@ def _lost(trace: Trace, here: Port, there: Port, what: str) -> Hop:
         vlans = [f"VLAN {one.vlan}" if one.vlan else "no VLAN" for one in (here, there)]
         why = f"{here.name} is in {vlans[0]}, but {there.name} is in {vlans[1]}"
         return Hop(False, f"{why}: a broadcast does not leave its VLAN", fix)
+    if trace.dropped:
+        return _dropped(trace, what)
     ways = ", ".join(name for name, _ in trace.outputs) or "nobody"
     return Hop(False, f"the switch forwards {what} from {here.name} to {ways}, but not to {there.name}")
 
