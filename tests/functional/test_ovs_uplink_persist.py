@@ -137,7 +137,7 @@ def test_files_of_ifupdown(state: State, ifupdown: Path) -> None:
     ):
         assert line in of(BRIDGE)
     assert of(NEAR).startswith(HEAD)
-    assert f"allow-hotplug {NEAR}\n" in of(NEAR) and "address" not in of(NEAR).partition("iface")[2]
+    assert f"iface {NEAR} inet manual\n" in of(NEAR) and "    address" not in of(NEAR)
     again = state("ovs.uplink_managed", BRIDGE, **DECLARED)
     assert (again["result"], again["changes"]) == (True, {}), again
 
