@@ -6,6 +6,7 @@ A reboot is, for a device, that it is made anew; what reads the files is real.
 from __future__ import annotations
 
 import configparser
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from tests.support.link_keepers import (
     LINK,
     Networkd,
     State,
+    booted_by_ifupdown,
     made_anew,
     needs,
     path_of,
@@ -29,7 +31,7 @@ from tests.support.link_keepers import (
     texts,
 )
 
-pytest_plugins = ["tests.support.link_keepers"]
+pytest_plugins = ["tests.support.link_hosts"]
 
 
 def edit(path: str) -> None:
@@ -148,6 +150,10 @@ def test_nothing_that_could_keep_it(state: State, link: str) -> None:
     assert_failed(state("link.managed", link, persist="ifupdown"), f"{AT}: ifupdown is not on this host.")
     assert_failed(state("link.managed", link, persist="netplan"), f"{AT}: 'netplan' is not valid")
     assert_failed(
+        state("link.managed", "vt*", persist="auto"),
+        "links.vt*.persist: in 'vt*' is what has a meaning in the distribution's files",
+    )
+    assert_failed(
         state("link.managed", link, persist="auto", namespace="blue"),
         f"{AT}: the distribution's files know of no network namespace",
     )
@@ -183,6 +189,15 @@ def test_what_somebody_else_wrote_of_the_device(state: State, link: str, manager
     assert seen() == before
 
 
+@pytest.mark.parametrize("manager", ["networkmanager"], indirect=True)
+def test_what_networkmanager_does_not_keep(state: State, link: str, manager: str) -> None:
+    run("ip", "link", "set", link, "up")
+    assert_failed(
+        state("link.managed", link, routes=[{"to": "10.1.0.0/16"}], persist=manager),
+        f"{AT}: NetworkManager keeps no routes of IPv4 without an address of it.",
+    )
+
+
 @pytest.mark.parametrize("manager", ["ifupdown"], indirect=True)
 def test_interfaces_that_do_not_read_the_folder(state: State, link: str, manager: str) -> None:
     persist.MAIN.write_text("auto lo\niface lo inet loopback\n")
@@ -191,12 +206,16 @@ def test_interfaces_that_do_not_read_the_folder(state: State, link: str, manager
 
 
 @needs("ifup")
-def test_comes_back_by_ifupdown(state: State, link: str) -> None:
+@pytest.mark.parametrize("udev", [True, False])
+def test_comes_back_by_ifupdown(state: State, link: str, udev: bool, request: pytest.FixtureRequest) -> None:
+    if udev:
+        persist.UDEV.parent.mkdir()
+        persist.UDEV.touch()
+        request.addfinalizer(lambda: shutil.rmtree(persist.UDEV.parent))
     persist.MAIN.write_text("source /etc/network/interfaces.d/*\n")
     assert state("link.managed", link, **DECLARED, persist="auto")["result"] is True
     made_anew()
-    Path("/run/network").mkdir(exist_ok=True)
-    run("ifup", "--allow=hotplug", link)  # as udev does when the device appears
+    booted_by_ifupdown(link)
     as_declared(state, **DECLARED, persist="auto")
     assert_what_goes(state)
 

@@ -12,9 +12,20 @@ import pytest
 from corral.link import persist
 from corral.link.render import OUT
 from tests.support.expect import assert_failed
-from tests.support.link_keepers import LINK, PEER, Networkd, State, needs, path_of, run, seen, texts
+from tests.support.link_keepers import (
+    LINK,
+    PEER,
+    Networkd,
+    State,
+    booted_by_ifupdown,
+    needs,
+    path_of,
+    run,
+    seen,
+    texts,
+)
 
-pytest_plugins = ["tests.support.link_keepers"]
+pytest_plugins = ["tests.support.link_hosts"]
 
 BRIDGE, SPACE = "brt-keep0", "tkeep-net"
 DECLARED: dict[str, Any] = {
@@ -222,9 +233,7 @@ def test_comes_back_by_ifupdown(state: State, bridge: str) -> None:
     for name in (bridge, LINK):
         run("ip", "address", "flush", "dev", name)
         run("ip", "link", "set", name, "down")
-    Path("/run/network").mkdir(exist_ok=True)
-    for name in (LINK, bridge):
-        run("ifup", "--allow=hotplug", name)
+    booted_by_ifupdown(LINK, bridge)
     again = state("link.managed", bridge, test=True, **DECLARED, persist="auto")
     assert (again["result"], again["changes"]) == (True, {}), again
     assert held(LINK) == ([], [], True)

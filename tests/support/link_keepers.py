@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,6 @@ def seen() -> Any:
     return texts(), link["mtu"], link["flags"], [one["local"] for one in link["addr_info"]]
 
 
-@pytest.fixture
-def link() -> Iterator[str]:
-    make()
-    yield LINK
-    run("ip", "link", "delete", LINK)
-    for path in list(texts()):
-        Path(path).unlink()
-
-
 class Networkd:
     """The real systemd-networkd; ``start`` returns when it has set the device up, if it has a file for it.
 
@@ -107,11 +98,13 @@ class Networkd:
         self.start()
 
 
-@pytest.fixture
-def networkd(link: str, tmp_path: Path) -> Iterator[Networkd]:
-    one = Networkd(tmp_path / "networkd")
-    yield one
-    one.stop()
+def booted_by_ifupdown(*names: str) -> None:
+    """Have ifup do what is done on a host that has just started, by udev where that runs."""
+    memory = Path("/run/network")
+    shutil.rmtree(memory, ignore_errors=True)
+    memory.mkdir()
+    for name in names:
+        run("ifup", "--allow=hotplug" if persist.UDEV.exists() else "--allow=auto", name)
 
 
 def path_of(manager: str) -> str:
@@ -121,26 +114,6 @@ def path_of(manager: str) -> str:
         "networkmanager": f"/etc/NetworkManager/system-connections/corral-{LINK}.nmconnection",
         "ifcfg": f"/etc/sysconfig/network-scripts/ifcfg-{LINK}",
     }[manager]
-
-
-@pytest.fixture(params=["networkd", "ifupdown", "networkmanager", "ifcfg"])
-def manager(request: pytest.FixtureRequest, link: str) -> Iterator[str]:
-    """A host that has one of them, as far as a look at its files tells."""
-    signs = {
-        "networkd": [persist.NETIF / "state"],
-        "ifupdown": [persist.MAIN, Path("/usr/local/sbin/ifup")],
-        "networkmanager": [persist.NM_RUN / "x"],
-        "ifcfg": [Path("/etc/sysconfig/network-scripts/ifup-eth")],
-    }[request.param]
-    for sign in signs:
-        sign.parent.mkdir(parents=True, exist_ok=True)
-        sign.write_text("source /etc/network/interfaces.d/*\n")
-        sign.chmod(0o755)
-    yield request.param
-    for sign in signs:
-        sign.unlink(missing_ok=True)
-    if request.param == "networkmanager":
-        persist.NM_RUN.rmdir()
 
 
 PROGRAMS = {"ifup": "ifupdown", "nmcli": "network-manager"}

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from corral.change import Change
 from corral.link.model import Device, Held, Host, Link, elsewhere
 from corral.link.plan import plan
+from corral.link.route import HeldRoute
 from tests.support import subnets
 
 ADDRESSES = ["10.7.0.1/24", "10.7.0.2/24", "10.8.0.1/16", "fd07::1/64", "fd07::2/64", "192.0.2.1/32"]
@@ -91,3 +92,28 @@ def test_a_link_local_address_may_be_on_many_links() -> None:
     here = subnets.devices({"br1": {"addresses": ["<fe80::1/64>", "169.254.0.1/16"]}})
     desired = subnets.link({"name": "br0", "addresses": ["fe80::1/64", "169.254.0.1/16"]})
     assert elsewhere(here, desired) == ()
+
+
+def test_what_moves_is_here_before_it_is_gone_from_there() -> None:
+    card = Device(
+        addresses=(Held("10.7.0.1/24", ours=False),), routes=(HeldRoute("0.0.0.0/0", "10.7.0.254"),), up=True
+    )
+    desired = Link.declare(
+        {
+            "name": "br0",
+            "addresses": ["10.7.0.1/24"],
+            "up": True,
+            "gateway": "10.7.0.254",
+            "takes_over": ["eth0"],
+            "persist": "auto",
+        }
+    )
+    todo = plan(Host({None: {"br0": Device(), "eth0": card}}), desired)
+    assert [change.dotted for change in todo] == [
+        "br0.addresses.10.7.0.1/24",
+        "br0.up",
+        "br0.gateway",
+        "eth0.routes.0.0.0.0/0",
+        "eth0.addresses.10.7.0.1/24",
+        "br0.persist",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from corral.link.keeper import NO_FILES, Files
 from corral.link.route import BY_ITSELF, OURS, HeldRoute, Route, shown
 from corral.model import Model
 
+PLAIN_NAME = re.compile(r"[A-Za-z0-9._@-]*")  # all that is no pattern and no mark in any of those files
 MTU_MIN, MTU_MAX = 68, 65535  # RFC 791; the widest that Linux devices take
 # Made by Linux in every namespace (net.core.fb_tunnels_only_for_init_net), and gone with it.
 EVERYWHERE = {
@@ -97,6 +99,10 @@ class Link(Model):
     def _of_the_host(cls, value: Any, info: ValidationInfo) -> Any:
         if value and info.data.get("namespace"):
             raise ValueError("the distribution's files know of no network namespace")
+        names = (info.data.get("name", ""), *(value if info.field_name == "takes_over" else ()))
+        strange = [name for name in names if not PLAIN_NAME.fullmatch(name)]
+        if value and strange:
+            raise ValueError(f"in {strange[0]!r} is what has a meaning in the distribution's files")
         return value
 
     @property

@@ -21,6 +21,7 @@ NM_RUN = Path("/run/NetworkManager")
 SECRET = re.compile(r"psk|passphrase|password|secret|-key\b|\bwep", re.IGNORECASE)
 MAIN = Path("/etc/network/interfaces")
 IFUPDOWN2 = Path("/usr/share/ifupdown2")
+UDEV = Path("/run/udev/control")  # a container has none
 BY_SWITCH = ("openvswitch", "tun")  # kinds of its internal ports: datapath system, datapath netdev
 
 
@@ -61,7 +62,7 @@ def _keeper(manager: str, name: str, device: Device, taken: bool) -> Keeper:
     return Keeper(
         manager=manager,
         beside=_beside(name, device) if manager == "networkd" and not taken else "",
-        hotplug=not IFUPDOWN2.exists(),
+        hotplug=UDEV.exists() and not IFUPDOWN2.exists(),
         switch=device.kind in BY_SWITCH,
         above=taken,
     )
@@ -151,6 +152,8 @@ def _troubles(link: Link, keeper: Keeper, foreign: Mapping[str, str]) -> Iterato
     if keeper.manager == "networkmanager":
         if keeper.switch:
             yield f"NetworkManager keeps no device that Open vSwitch makes, such as {link.name}."
+        if any(":" not in way.to for way in link.ways.values()) and all(":" in one for one in link.addresses):
+            yield "NetworkManager keeps no routes of IPv4 without an address of it."
         for file in () if taken else _profiles(link.name):
             yield f"{file} is a profile of {link.name} already."
     if keeper.manager == "ifcfg":
