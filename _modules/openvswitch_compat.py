@@ -191,7 +191,7 @@ def port_remove(br, port, if_exists=True, timeout=10):
     Take a port off a bridge, and return True.
 
     br
-        The bridge; a port on another one stays. None: whatever bridge it is on.
+        The bridge; if the port is on another one, it stays, and False is returned. None: whatever it is on.
 
     port
         The port.
@@ -209,7 +209,8 @@ def port_remove(br, port, if_exists=True, timeout=10):
         salt '*' openvswitch.port_remove br0 eth1
     """
     with salt_errors():
-        if not if_exists and not compat.is_on(switch.look(timeout), port, br):
+        current = switch.look(timeout)
+        if not compat.is_on(current, port, br) and (not if_exists or compat.is_on(current, port, None)):
             return False
         declare = partial(compat.no_port, port, br)
         return switch.done("openvswitch.port_remove", timeout, declare, compat.no_port_plan)

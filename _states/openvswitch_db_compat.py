@@ -18,7 +18,7 @@ from functools import partial
 try:
     from corral.converge import converge
     from corral.ovs import compat
-    from corral.ovs.wire import Wire
+    from corral.ovs.compat_wire import Wire
 
     MISSING = ""
 except ImportError as missing:
@@ -49,8 +49,8 @@ def managed(name, table, data, record=None, timeout=10):
         Values by column: maps are compared key by key, where ``null`` removes a key; sets as a whole.
 
     record
-        The record: its name, a manager's or controller's target, ``.`` for the only row of its table, or its
-        UUID. Default: ``name``.
+        The record: its name, a manager's or controller's target, the bridge or port to which it belongs
+        alone, ``.`` for the only row of its table, or its UUID. Default: ``name``.
 
     timeout
         Seconds within which ovsdb-server and ovs-vswitchd must answer. Default: 10.

@@ -154,6 +154,28 @@ def test_columns(four_ways: Any, bridges: ModuleType) -> None:
     assert bridges.vsctl("get", "port", A, "other_config") == '{rstp-path-cost="7", theirs="1"}'
 
 
+def test_a_record_is_called_by_what_it_belongs_to(four_ways: Any, bridges: ModuleType, salt: Any) -> None:
+    bridges.vsctl("set-controller", A, "tcp:127.0.0.1:6653")
+    bridges.vsctl("set-controller", B, "tcp:127.0.0.1:6653", "tcp:127.0.0.1:6654")
+    four_ways(
+        "openvswitch_db.managed",
+        A,
+        table="Controller",
+        data={"connection_mode": "out-of-band"},
+        look=lambda: bridges.vsctl("--columns=target,connection_mode", "list", "controller"),
+        disturb=lambda: bridges.vsctl("set", "controller", A, "connection_mode=in-band"),
+        drift={f"Controller.{A}.connection_mode": {"old": "in-band", "new": "out-of-band"}},
+    )
+    assert bridges.vsctl("get", "controller", A, "connection_mode") == "out-of-band"
+    assert salt.cmd("openvswitch.db_get", "Controller", A, "connection_mode") == "out-of-band"
+    several = salt.cmd("openvswitch.db_set", "Controller", B, "connection_mode", "in-band")
+    assert several == f"db.Controller.{B}: are 2 records: call one by its target or UUID."
+    bridges.vsctl("del-controller", A)
+    assert salt.cmd("openvswitch.db_get", "Controller", A, "connection_mode", if_exists=True) is None
+    none = salt.cmd("openvswitch.db_set", "Controller", A, "connection_mode", "in-band")
+    assert none == f"db.Controller.{A}: there is no such record."
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -294,8 +316,9 @@ def test_functions_that_make_and_remove(salt: Any, kernel: ModuleType) -> None:
     assert call("openvswitch.port_create_vxlan", A, "brt-vx0", 2, "192.0.2.8") is True
     assert kernel.vsctl("list-ports", A).split() == ["brt-gre0", "brt-i0", "brt-vx0", "eth1"]
     assert kernel.vsctl("get", "port", "eth1", "tag") == "10"
-    assert call("openvswitch.port_remove", FAKE, "eth1") is True, "it is on another bridge"
-    assert call("openvswitch.port_remove", FAKE, "eth1", if_exists=False) is False
+    assert call("openvswitch.port_remove", FAKE, "eth1") is False, "it is on another bridge"
+    assert call("openvswitch.port_remove", FAKE, "brt-none") is True
+    assert call("openvswitch.port_remove", FAKE, "brt-none", if_exists=False) is False
     assert call("openvswitch.port_remove", A, "eth1", if_exists=False) is True
     assert call("openvswitch.port_remove", None, "brt-i0", if_exists=False) is True
     assert call("openvswitch.port_remove", None, "brt-i0", if_exists=False) is False

@@ -160,6 +160,10 @@ def test_a_bond(state: Any, bridges: ModuleType) -> None:
         state("openvswitch_port.present", "brt-bond0", bridge=A, internal=True),
         "brt-bond0 is a bond: make it absent first",
     )
+    assert_failed(
+        state("openvswitch_port.present", "eth1", bridge=A),
+        "eth1 is a member of the bond brt-bond0: make that absent first",
+    )
     assert bridges.configuration() == before
     assert state("openvswitch_port.absent", "brt-bond0", bridge=A)["result"] is True
     assert bridges.vsctl("list-ports", A) == ""

@@ -211,16 +211,19 @@ def port_plan(current: Host, desired: Switch, maker: str) -> Todo:
     declared = desired.declared()
     ((bridge, spec),) = declared["bridges"].items()
     ((name, settings),) = spec["ports"].items()
-    bond = any(name in there["bonds"] for there in current.bridges.values())
-    if bond and "type" in settings:
+    bonds = {bond: about for there in current.bridges.values() for bond, about in there["bonds"].items()}
+    if name in bonds and "type" in settings:
         raise Refused(f"{name} is a bond: make it absent first.")
+    for other, about in bonds.items():
+        if name != other and name in about["members"]:
+            raise Refused(f"{name} is a member of the bond {other}: make that absent first.")
     place: dict[str, Any] = {}
     if bridge in (there := fakes(current)):
         parent, vlan = there[bridge]
         place = {"parent": parent, "vlan": vlan}
         if "db" in declared or settings.pop("tag", vlan) != vlan:
             raise Invalid(f"id: {bridge} is a fake bridge, and all its ports are on VLAN {vlan}")
-    declared["bridges"] = {bridge: {**place, "bonds" if bond else "ports": {name: settings}}}
+    declared["bridges"] = {bridge: {**place, "bonds" if name in bonds else "ports": {name: settings}}}
     return plan(current, Switch.declare(declared), within=True, maker=maker)
 
 

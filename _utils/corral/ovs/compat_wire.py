@@ -8,12 +8,58 @@ from typing import Any
 
 from corral.converge import Todo, converge
 from corral.errors import Refused
-from corral.ovs import compat
+from corral.ovs import compat, wire
+from corral.ovs.columns import Record, read
 from corral.ovs.host import Host
 from corral.ovs.model import Switch
-from corral.ovs.wire import Wire
+from corral.ovs.operations import select
+from corral.ovs.rows import uuids
 
+# Tables whose records ovs-vsctl(8) also calls by the name of what they belong to: its table, and its column.
+OWNERS = {
+    "AutoAttach": ("Bridge", "auto_attach"),
+    "Controller": ("Bridge", "controller"),
+    "IPFIX": ("Bridge", "ipfix"),
+    "NetFlow": ("Bridge", "netflow"),
+    "QoS": ("Port", "qos"),
+    "sFlow": ("Bridge", "sflow"),
+}
 Planner = Callable[..., Todo]  # of the host, the declaration, and ``maker`` by name
+
+
+class Wire(wire.Wire):
+    """The daemons, where a record may be called by the bridge or port to which it belongs alone."""
+
+    def lacks(self, todo: Todo, current: Host, desired: Switch) -> tuple[str, ...]:
+        """Add what has no row: a bridge or port of the name, for which it might be taken, is not enough."""
+        gone = [
+            f"db.{table}.{name}: there is no such record."
+            for (table, name), record in current.columns.items()
+            if record.row is None and table in OWNERS
+        ]
+        return tuple(dict.fromkeys((*super().lacks(todo, current, desired), *gone)))
+
+    def _records(self) -> dict[tuple[str, str], Record]:
+        found = super()._records()
+        for (table, name), record in found.items():
+            if record.row is None and table in OWNERS:
+                found[table, name] = self._owned(table, name, record)
+        return found
+
+    def _owned(self, table: str, owner: str, nothing: Record) -> Record:
+        of, column = OWNERS[table]
+        (answer,) = self.database.transact([select(of, [column], [["name", "==", owner]])])
+        ids = uuids(answer["rows"][0][column]) if answer["rows"] else []
+        if len(ids) > 1:
+            raise Refused(f"db.{table}.{owner}: are {len(ids)} records: call one by its target or UUID.")
+        if not ids:
+            return nothing
+        where = [["_uuid", "==", ["uuid", ids[0]]]]
+        (answer,) = self.database.transact([select(table, ["_uuid", *nothing.types], where)])
+        for row in answer["rows"]:
+            values = {name: read(kind, row[name]) for name, kind in nothing.types.items()}
+            return Record(nothing.types, row, values)
+        return nothing
 
 
 def look(timeout: float) -> Host:
