@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from corral.overlay.flows import LEARNED_COOKIE
+from lab.tree import Tree
 from tests.support.three_hosts import PEERS, PEERS_V6, Hypervisor
 
 BLUE = {"key": 1001, "subnet": "10.1.0.0/24"}
@@ -185,3 +186,26 @@ def test_guests_of_other_hosts_are_served_over_the_tunnels(three: Three) -> None
     third.restart_switch()
     applied(third, serving())
     assert "1 packets received" in first.in_guest("ov-blue", address["web"], ping(address["db"]))
+
+
+def test_a_pool_joins_by_the_name_of_a_bridge(three: Three) -> None:
+    """A pool of the serving host has reservations in the network's subnet; that of another host leases."""
+    first, second, _ = three
+    pool = {"image": "small", "guest": {"memory": "96M", "type": "qemu", "tcg_cache": "16M"}}
+    network = {"bridge": "ov-blue", "offload": False}
+    reserved = {**network, "subnet": "blue", "addresses": "10.1.0.10-10.1.0.19"}
+    disk = str(Tree.prepare().disk)
+    for one, replicas, wired in ((first, 2, reserved), (second, 1, network)):
+        applied(one, serving(dhcp={"range": "10.1.0.100-10.1.0.100"}))
+        made = one.state("image.present", "small", source="file", format="raw", path=disk)
+        assert made["result"] is True, made
+        ready = {"ready": "lease" if "subnet" in wired else "none"}
+        run = one.state("guest_pool.running", "web", replicas=replicas, networks=[wired], boot=ready, **pool)
+        assert run["result"] is True, run
+    assert first.in_guest("ov-blue", "10.1.0.11", "hostname").strip() == "web-001"
+    second.endpoint("blue", "ov-blue", "10.1.0.200/24")
+    assert second.reaches("blue", "10.1.0.10")
+    booting = ("-w", "50")
+    assert second.reaches("blue", "10.1.0.100", *booting), (
+        "the other pool's guest, which leases from the range"
+    )
