@@ -215,6 +215,25 @@ def test_killed_at_any_call_the_next_run_ends_right(state: State, switch: Module
     assert step > answer["calls"] > 20
 
 
+def test_killed_at_any_call_while_it_is_reverted() -> None:
+    before = look()
+    step, answer = 1 - runs.STRIDE, None
+    while answer is None:
+        step += runs.STRIDE
+        with runs.run("uplink", BRIDGE, CARD, LONG, held=True) as child:
+            runs.applied(child)
+            os.kill(runs.watched(), signal.SIGKILL)
+            runs.watchdog_ended()
+            child.kill()
+        with runs.run("recover", "", {}, at=step) as child:
+            answer = runs.answer(child)
+        with runs.run("recover", "", {}) as child:
+            assert runs.answer(child) is not None
+        assert look() == before, step
+        runs.nothing_is_armed()
+    assert step > answer["calls"] > 10
+
+
 def test_over_a_bridge_that_is_there(state: State, switch: ModuleType) -> None:
     """Its MAC address is its own; the neighbours are told."""
     assert state("ovs.bridge_present", BRIDGE, datapath_type="netdev")["result"] is True
