@@ -144,6 +144,19 @@ def test_many_guests_of_one_shape_share_a_box() -> None:
     assert groups["61 guests"].lines == ("br-int · VLAN 10",)
 
 
+def test_many_ports_of_one_shape_share_a_box() -> None:
+    build = Builder("kvm1")
+    build.node("br0", "bridge")
+    for number in range(9):
+        build.port("br0", f"gw{number}", "internal", vlan=5, addresses=[f"10.{number}.0.1/24"])
+        build.port("br0", f"vx{number}", "tunnel", type="gre", key="7", remote=f"192.0.2.{number}")
+    build.port("br0", "gw9", "internal", vlan=6)
+    found = boxes_of(build.made)
+    assert set(found) == {"br0", "9 internal ports", "9 tunnels", "gw9"}
+    assert found["9 internal ports"].lines == ("internal port · VLAN 5",)
+    assert [cell.more for cell in found["9 tunnels"].cells][:2] == ["→ 192.0.2.0", "→ 192.0.2.1"]
+
+
 def test_a_drawing_of_many_guests_stays_small() -> None:
     drawn = sheet({"kvm1": overlay(1, 101)})
     assert drawn.total < 1800 and drawn.height < 1600

@@ -6,11 +6,10 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from corral.guard.netlink import attribute
 from corral.topology.domains import Domain, domain
-from corral.topology.netlink import attributes, device, messages
+from corral.topology.netlink import device
 from corral.topology.structure import structure
 from tests.support import seen as looks
 
@@ -222,10 +221,6 @@ def test_the_cards_of_a_definition() -> None:
     )
 
 
-def attribute(kind: int, value: bytes) -> bytes:
-    return struct.pack("=HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def test_a_device_of_netlink() -> None:
     """An RTM_NEWLINK as linux/if_link.h has it; the flag in an attribute's number is no part of it."""
     about = attribute(1, b"vlan\0") + attribute(2 | 0x8000, attribute(1, struct.pack("=H", 7)))
@@ -247,14 +242,3 @@ def test_a_device_of_netlink() -> None:
     }
     loopback = struct.pack("=BxHiII", 0, 772, 1, 0x1 | 0x8, 0)
     assert device(loopback) is None
-
-
-@given(st.lists(st.tuples(st.integers(1, 0x3FFF), st.binary(max_size=20)), max_size=8))
-def test_attributes_come_back(pairs: list[tuple[int, bytes]]) -> None:
-    assert attributes(b"".join(attribute(kind, value) for kind, value in pairs)) == dict(pairs)
-
-
-@given(st.binary(max_size=120))
-def test_damaged_messages_end(data: bytes) -> None:
-    assert sum(len(body) for _, _, _, body in messages(data)) <= len(data)
-    assert sum(len(value) for value in attributes(data).values()) <= len(data)

@@ -53,7 +53,7 @@ class Graph:
     def wire(self, identity: str) -> bool:
         """Return whether what goes out by a device leaves the host: a card, or a veth end like one."""
         kind = self.nodes[identity]["kind"]
-        return kind == "nic" or (kind == "veth" and self.peer(identity) is None)
+        return kind in ("nic", "dpdk") or (kind == "veth" and self.peer(identity) is None)
 
     def below(self, identity: str) -> str | None:
         """Return the device on which a macvlan or VLAN device is made."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from corral.errors import Unavailable
-from corral.topology.netlink import NETLINK_ROUTE, Netlink
+from corral.topology.netlink import Netlink
 from corral.topology.seen import Namespace
 
 NAMED = Path("/run/netns")  # ip-netns(8)
@@ -52,8 +51,10 @@ def _look(places: dict[Any, tuple[str, Path]], seconds: float, notes: list[str])
         found = []
         for name, descriptor in opened.items():
             try:
-                with Netlink(_socket(descriptor if name else None), seconds) as netlink:
-                    found.append(_inside(name, netlink, opened))
+                netlink = _opened(descriptor if name else None)
+                stack.push(netlink)
+                netlink.socket.settimeout(seconds)
+                found.append(_inside(name, netlink, opened))
             except (OSError, Unavailable) as failed:
                 if not name:
                     raise Unavailable(str(failed)) from None
@@ -90,17 +91,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return None
 
 
-def _socket(descriptor: int | None) -> socket.socket:
+def _opened(descriptor: int | None) -> Netlink:
     """Open a netlink socket in a namespace: by a thread that goes there, and ends there."""
-    results: list[socket.socket | OSError] = []
+    results: list[Netlink | OSError] = []
 
     def work() -> None:
         try:
             if descriptor is not None:
                 _enter(descriptor)
-            results.append(
-                socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_ROUTE)
-            )
+            netlink = Netlink()
+            netlink.__enter__()
+            results.append(netlink)
         except OSError as failed:
             results.append(failed)
 

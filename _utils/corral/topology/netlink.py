@@ -1,69 +1,43 @@
 """The devices of a network namespace with addresses and neighbours, asked of the kernel (rtnetlink(7)).
 
-Standard library only: what this asks is little, and pyroute2 is not on every minion. All of a namespace
-is asked on one socket, which stays in the namespace in which it was opened.
+All of a namespace is asked on one socket, which stays in the namespace in which it was opened.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 from typing import Any
 
-from corral.errors import Unavailable
+from corral.guard.netlink import ERROR, GETADDR, GETLINK, Attributes, attribute, attributes
+from corral.guard.netlink import Netlink as Socket
 
 Record = dict[str, Any]
-Attributes = dict[int, bytes]
 
-DUMPS = 3  # of a list that changes while it is read
-NETLINK_ROUTE = 0
-ERROR, DONE = 2, 3  # NLMSG_ERROR, NLMSG_DONE
-REQUEST, DUMP, INTERRUPTED = 0x1, 0x300, 0x10
-GETLINK, GETADDR, GETNEIGH, GETNSID = 18, 22, 30, 90
+GETNEIGH, GETNSID = 30, 90
 AF_BRIDGE = 7
 UP, LOOPBACK, CARRIER = 0x1, 0x8, 0x10000  # net_device_flags: IFF_UP, IFF_LOOPBACK, IFF_LOWER_UP
 # NUD_INCOMPLETE, NUD_FAILED: nobody has answered; NUD_NOARP: a group, whose address is computed.
 NOBODY = 0x1 | 0x20 | 0x40
-HEADER, LINK, ADDRESS, NEIGHBOUR = (
-    struct.Struct(form) for form in ("=IHHII", "=BxHiII", "=BBBBi", "=BxxxiHBB")
-)
-ATTRIBUTE = struct.Struct("=HH")
+LINK = struct.Struct("=BxHiII")  # ifinfomsg
+ADDRESS, NEIGHBOUR = struct.Struct("=BBBBi"), struct.Struct("=BxxxiHBB")  # ifaddrmsg, ndmsg
 
 
-class Netlink:
-    """One socket in one network namespace.
-
-    opened
-        A netlink socket that was opened there; it is closed with this object.
-    seconds
-        How long the kernel may take for an answer.
-    """
-
-    def __init__(self, opened: socket.socket, seconds: float) -> None:
-        self._socket = opened
-        self._socket.settimeout(seconds)
-        self._calls = 0
-
-    def __enter__(self) -> Netlink:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
+class Netlink(Socket):
+    """One socket in one network namespace, that of the thread which opens it."""
 
     def devices(self) -> list[Record]:
         """Return the devices but loopback, each with its addresses."""
         held: dict[int, list[str]] = {}
-        for body in self._dump(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0)):
+        for body in self.dump(GETADDR, ADDRESS.pack(0, 0, 0, 0, 0)):
             _, prefix, _, _, index = ADDRESS.unpack_from(body)
-            found = attributes(body[ADDRESS.size :])
+            found = attributes(body, ADDRESS.size)
             packed = found.get(2) or found.get(1)  # IFA_LOCAL, or IFA_ADDRESS where there is no peer
             address = ip_address(packed) if packed else None
             if address and not address.is_link_local:
                 held.setdefault(index, []).append(f"{address}/{prefix}")
-        links = self._dump(GETLINK, LINK.pack(0, 0, 0, 0, 0))
+        links = self.dump(GETLINK, LINK.pack(0, 0, 0, 0, 0))
         return [one | {"addresses": held.get(one["index"], [])} for body in links if (one := device(body))]
 
     def neighbours(self) -> list[Record]:
@@ -82,73 +56,17 @@ class Netlink:
 
     def namespace_id(self, descriptor: int) -> int | None:
         """Return the number under which this namespace knows another, given as an open file."""
-        body = struct.pack("=Bxxx", 0) + ATTRIBUTE.pack(8, 3) + struct.pack("=i", descriptor)  # NETNSA_FD
-        for answer in self._ask(GETNSID, body, 0):
-            number = attributes(answer[4:]).get(1)  # NETNSA_NSID
-            if number is not None:
-                known = int(struct.unpack("=i", number)[0])
-                return None if known < 0 else known
-        return None
+        asked = struct.pack("=Bxxx", 0) + attribute(3, struct.pack("=i", descriptor))  # NETNSA_FD
+        self._send(GETNSID, 0, asked)
+        kind, _, answer = next(self._answers())
+        number = None if kind == ERROR else attributes(answer, 4).get(1)  # NETNSA_NSID
+        known = -1 if number is None else int(struct.unpack("=i", number)[0])
+        return None if known < 0 else known
 
     def _known(self, family: int) -> Iterator[tuple[int, int, Attributes]]:
-        for body in self._dump(GETNEIGH, NEIGHBOUR.pack(family, 0, 0, 0, 0)):
+        for body in self.dump(GETNEIGH, NEIGHBOUR.pack(family, 0, 0, 0, 0)):
             _, index, state, _, _ = NEIGHBOUR.unpack_from(body)
-            yield index, state, attributes(body[NEIGHBOUR.size :])
-
-    def _dump(self, kind: int, body: bytes) -> list[bytes]:
-        for _ in range(DUMPS):
-            try:
-                return list(self._ask(kind, body, DUMP))
-            except InterruptedError:
-                continue
-        raise Unavailable("netlink: the devices of this host change faster than they can be read.")
-
-    def _ask(self, kind: int, body: bytes, flags: int) -> Iterator[bytes]:
-        self._calls += 1
-        header = HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, self._calls, 0)
-        try:
-            self._socket.sendall(header + body)
-            while True:
-                for seen, marks, number, answer in messages(self._socket.recv(1 << 18)):
-                    if number != self._calls:
-                        continue  # of a dump that was given up
-                    if seen == DONE:
-                        return
-                    if marks & INTERRUPTED:
-                        raise InterruptedError
-                    if seen == ERROR:
-                        raise _failure(answer)
-                    yield answer
-                    if not flags & DUMP:
-                        return
-        except InterruptedError:
-            raise
-        except TimeoutError:
-            raise Unavailable("netlink: no answer of the kernel.") from None
-        except OSError as failed:
-            raise Unavailable(f"netlink: {failed.strerror or failed}.") from None
-
-
-def messages(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-    """Return type, flags, sequence number and body of each message (netlink(7))."""
-    while len(data) >= HEADER.size:
-        length, kind, flags, number, _ = HEADER.unpack_from(data)
-        if length < HEADER.size:
-            return
-        yield kind, flags, number, data[HEADER.size : length]
-        data = data[(length + 3) & ~3 :]
-
-
-def attributes(data: bytes) -> Attributes:
-    """Return attributes by number; the two high bits of the number are flags (NLA_TYPE_MASK)."""
-    found = {}
-    while len(data) >= ATTRIBUTE.size:
-        length, kind = ATTRIBUTE.unpack_from(data)
-        if length < ATTRIBUTE.size:
-            break
-        found[kind & 0x3FFF] = data[ATTRIBUTE.size : length]
-        data = data[(length + 3) & ~3 :]
-    return found
+            yield index, state, attributes(body, NEIGHBOUR.size)
 
 
 def device(body: bytes) -> Record | None:
@@ -156,8 +74,8 @@ def device(body: bytes) -> Record | None:
     _, hardware, index, flags, _ = LINK.unpack_from(body)
     if flags & LOOPBACK:
         return None
-    found = attributes(body[LINK.size :])
-    about = attributes(found.get(18, b""))  # IFLA_LINKINFO
+    found = attributes(body, LINK.size)
+    about = attributes(found.get(18, b""), 0)  # IFLA_LINKINFO
     kind = _text(about.get(1, b""))  # IFLA_INFO_KIND
     one: Record = {
         "index": index,
@@ -172,7 +90,7 @@ def device(body: bytes) -> Record | None:
         "link_namespace": _number(found.get(37)),  # IFLA_LINK_NETNSID
     }
     if kind == "vlan":
-        one["vlan"] = _number(attributes(about.get(2, b"")).get(1))  # IFLA_INFO_DATA, IFLA_VLAN_ID
+        one["vlan"] = _number(attributes(about.get(2, b""), 0).get(1))  # IFLA_INFO_DATA, IFLA_VLAN_ID
     return one
 
 
@@ -186,8 +104,3 @@ def _text(packed: bytes) -> str:
 
 def _number(packed: bytes | None) -> int | None:
     return int.from_bytes(packed, "little" if struct.pack("=H", 1)[0] else "big") if packed else None
-
-
-def _failure(answer: bytes) -> OSError:
-    number = -struct.unpack_from("=i", answer)[0]
-    return OSError(number, os.strerror(number))

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from corral.topology.words import about, far, vlans
+from corral.topology.words import KINDS, about, far, vlans
 
 Node = dict[str, Any]
 Structure = dict[str, Any]
@@ -120,7 +120,7 @@ class _View:
         if len(nodes) > 1 and kind in PAIRS:  # the kind once, and what either end says beside it
             lines = [line for line in lines if line != kind] or [kind]
         if cells:
-            title = f"{len(cells)} {'guests' if kind == 'guest' else f'{kind}s'}"
+            title = f"{len(cells)} {KINDS.get(kind, kind)}s"
             lines = self._shape(first)
         state = next((word for word in ("down", "degraded", "unknown") if word in states), "up")
         self.boxes[first] = Box(first, kind, title, tuple(dict.fromkeys(lines)), state, tuple(nodes), cells)

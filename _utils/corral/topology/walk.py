@@ -21,7 +21,6 @@ Learned = Mapping[str, str]  # the port of a Linux bridge at which a MAC is, by 
 
 STEPS = 64  # no frame passes more
 SHOWN = ("state", "reason", "mtu", "namespace", "type", "key", "local", "remote", "mode", "healthy")
-OUT = ("nic", "bond", "tunnel")  # in the order in which one leads to the wire
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,15 @@ class Walk:
             ends = [one for one in exits if self.far.get(one.device) == meant.host]
             if ends:
                 return ends[0]
-        for kind in OUT:
-            goals = {identity for identity, node in self.graph.nodes.items() if node["kind"] == kind}
+        for goal in (self.graph.wire, self._tunnel):
             for one in exits:
-                if self._leads(one, goals.__contains__, passed):
+                if self._leads(one, goal, passed):
                     return one
         pairs = [one for one in exits if self.graph.peer(one.device)]
         return next(iter(pairs), exits[0] if len(exits) == 1 else None)
+
+    def _tunnel(self, identity: str) -> bool:
+        return bool(self.graph.nodes[identity]["kind"] == "tunnel")
 
     def _leads(self, one: Exit, goal: Callable[[str], bool], passed: frozenset[str]) -> bool:
         if goal(one.device) or (one.bond and goal(one.bond)):
