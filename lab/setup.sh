@@ -14,10 +14,10 @@ corral_setup() (
     policy=/usr/sbin/policy-rc.d
     system_python=/usr/bin/python3
     packages=(
-        openvswitch-switch
+        openvswitch-switch openvswitch-testcontroller
         libvirt-daemon-system libvirt-daemon-driver-qemu libvirt-daemon-driver-lxc libvirt-clients
         qemu-system-x86 qemu-utils oz genisoimage
-        dnsmasq-base iproute2 iputils-ping nftables
+        dnsmasq-base ifupdown iproute2 iputils-ping network-manager nftables
         syslinux mtools busybox-static dropbear-bin openssh-client zstd
         ca-certificates gcc git kmod libvirt-dev pkg-config procps python3-dev python3-venv util-linux
     )

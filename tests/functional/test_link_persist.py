@@ -24,7 +24,6 @@ from tests.support.link_keepers import (
     State,
     booted_by_ifupdown,
     made_anew,
-    needs,
     path_of,
     run,
     seen,
@@ -205,7 +204,6 @@ def test_interfaces_that_do_not_read_the_folder(state: State, link: str, manager
     assert_failed(state("link.managed", link, mtu=1400, persist=manager), sentence)
 
 
-@needs("ifup")
 @pytest.mark.parametrize("udev", [True, False])
 def test_comes_back_by_ifupdown(state: State, link: str, udev: bool, request: pytest.FixtureRequest) -> None:
     if udev:
@@ -220,7 +218,6 @@ def test_comes_back_by_ifupdown(state: State, link: str, udev: bool, request: py
     assert_what_goes(state)
 
 
-@needs("nmcli")
 def test_networkmanager_reads_the_profile(state: State, link: str) -> None:
     """nmcli reads a profile, and writes it with all that it has understood."""
     persist.NM_RUN.mkdir()

@@ -18,7 +18,6 @@ from tests.support.link_keepers import (
     Networkd,
     State,
     booted_by_ifupdown,
-    needs,
     path_of,
     run,
     seen,
@@ -226,7 +225,6 @@ def test_comes_back_by_networkd(state: State, bridge: str, networkd: Networkd) -
     assert held(LINK) == ([], [], True)
 
 
-@needs("ifup")
 def test_comes_back_by_ifupdown(state: State, bridge: str) -> None:
     write_theirs("ifupdown")
     assert state("link.managed", bridge, **DECLARED, persist="auto")["result"] is True

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from corral.link import persist
 
 LINK, PEER = "vt-keep0", "vt-keep1"
@@ -114,11 +112,3 @@ def path_of(manager: str) -> str:
         "networkmanager": f"/etc/NetworkManager/system-connections/corral-{LINK}.nmconnection",
         "ifcfg": f"/etc/sysconfig/network-scripts/ifcfg-{LINK}",
     }[manager]
-
-
-PROGRAMS = {"ifup": "ifupdown", "nmcli": "network-manager"}
-
-
-def needs(program: str) -> Any:
-    found = shutil.which(program, path=persist.PATH)
-    return pytest.mark.skipif(not found, reason=f"there is no {program} (package {PROGRAMS[program]})")
