@@ -17,6 +17,7 @@ from corral.link.model import Link
 from corral.overlay.model import Overlay
 from corral.ovs.model import Switch
 from corral.pool import model as pool
+from corral.uplink.model import Uplink
 from tests.support.pages import snippets
 from tests.support.salt_here import REPO
 
@@ -94,6 +95,7 @@ STATES: dict[str, Callable[[str, Any], object]] = {
     "ovs.port_present": lambda name, fields: Switch.declare(
         {"bridges": {fields.pop("bridge"): {"ports": {name: fields}}}}
     ),
+    "ovs.uplink_managed": Uplink.declare,
 }
 
 
