@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 
+from corral.change import Change
 from corral.errors import Conflict, Refused, Unavailable
 from corral.ovs.host import Host
 from corral.ovs.model import Switch
 from corral.ovs.ovsdb import Database
+from corral.ovs.parts import ROOT
+from corral.ovs.rows import COLUMNS, requests
 from corral.ovs.wire import Wire
 from tests.support import switches
 
@@ -155,6 +158,7 @@ def test_an_error_of_the_call_is_refused_with_its_text(serve: Serve) -> None:
 
 # The wire
 
+NEW = (Change(("br0",), None, {}),)
 APPLYING = {"Open_vSwitch": {"root": {"new": {"cur_cfg": 1}}}}
 
 
@@ -164,12 +168,22 @@ def _wire(database: Any) -> Wire:
     return wire
 
 
+def _answers(tables: dict[str, Any]) -> Iterator[list[Any]]:
+    """Yield what ovsdb-server answers to each request of a look."""
+    empty = {column: ["set", []] for column in COLUMNS[ROOT]}
+    maps = {column: ["map", []] for column in ("external_ids", "other_config")}
+    root = {**empty, **maps, "_uuid": ["uuid", "root"], "next_cfg": 1, "cur_cfg": 1}
+    for table, columns, where in requests():
+        rows = [root] if table == ROOT else tables[table]
+        for column, _, usual in where:
+            rows = [row for row in rows if row[column] != usual]
+        yield [{column: row[column] for column in columns} for row in rows]
+
+
 def _requests(ports: int, serve: Serve) -> list[bytes]:
     """Look once at a switch of so many ports; return what was asked, to the end of the connection."""
     bridges = switches.host({"br0": {"ports": {f"p{number}": {} for number in range(ports)}}}, {}).bridges
-    tables = switches.tables(bridges, {})
-    root = {"next_cfg": 1, "cur_cfg": 1}
-    with _wire(serve(reply([{"rows": rows} for rows in ([root], *tables)]))) as wire:
+    with _wire(serve(reply([{"rows": rows} for rows in _answers(switches.tables(bridges, {}))]))) as wire:
         assert wire.look() == Host(bridges)
     heard: list[bytes] = wire.database.heard  # type: ignore[attr-defined]
     while heard[-1:] != [b""]:
@@ -188,7 +202,7 @@ def test_a_database_that_goes_away_is_not_blamed_on_vswitchd(serve: Serve) -> No
     written = reply([{"count": 1}, {"rows": [{"next_cfg": 2}]}])
     database = serve(written, then=[reply(APPLYING, number=2)], hang_up=True)
     with pytest.raises(Unavailable, match=r"ovsdb-server does not answer on .*: it closed the connection"):
-        _wire(database).apply((), Host({}), Switch())
+        _wire(database).apply(NEW, Host({}), Switch())
 
 
 def test_vswitchd_that_applies_nothing_is_named(serve: Serve) -> None:
@@ -196,4 +210,4 @@ def test_vswitchd_that_applies_nothing_is_named(serve: Serve) -> None:
     wire = _wire(serve(written, then=[reply(APPLYING, number=2)]))
     wire.timeout = 0.2
     with pytest.raises(Unavailable, match=r"ovs-vswitchd has not applied it within 0\.2 s: is it running\?"):
-        wire.apply((), Host({}), Switch())
+        wire.apply(NEW, Host({}), Switch())
