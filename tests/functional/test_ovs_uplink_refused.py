@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.functional.test_ovs_broken import rundir, uninstalled  # noqa: F401  (fixtures)
 from tests.functional.test_ovs_uplink import BRIDGE, CARD, look
 from tests.support import guard_net as net
 from tests.support.expect import assert_failed
@@ -186,3 +187,14 @@ def test_a_manager_that_holds_on_to_the_card(state: State, file: str, text: str,
         path.unlink()
         for folder in folders:
             folder.rmdir()
+
+
+@pytest.mark.usefixtures("uninstalled")
+def test_without_open_vswitch_it_is_previewed_and_refused(state: State) -> None:
+    declared = {**CARD, "guard": False}
+    preview = state("ovs.uplink_managed", BRIDGE, test=True, **declared)
+    assert preview["result"] is None
+    assert f"{BRIDGE}.addresses.{net.HERE}/24" in preview["changes"]
+    assert "Previewed against an empty host: Open vSwitch is not installed" in preview["comment"]
+    assert_failed(state("ovs.uplink_managed", BRIDGE, **declared), "Open vSwitch is not installed")
+    assert net.reached()
