@@ -19,6 +19,7 @@ from tests.support.guest_rig import (  # noqa: F401  (fixtures)
     guest_images,
 )
 from tests.support.image_files import image, images, place  # noqa: F401  (fixtures)
+from tests.support.ovs_parts import parts  # noqa: F401  (fixtures)
 from tests.support.pool_rig import (  # noqa: F401  (fixtures)
     pool_bridge,
     pool_host,

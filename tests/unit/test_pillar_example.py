@@ -105,7 +105,6 @@ STATES: dict[str, Callable[[str, Any], object]] = {
     "ovs.port_present": lambda name, fields: Switch.declare(
         {"bridges": {fields.pop("bridge"): {"ports": {name: fields}}}}
     ),
-    "ovs.uplink_managed": Uplink.declare,
 }
 
 
@@ -126,6 +125,5 @@ def test_the_example_of_a_page_is_a_valid_declaration(page: str) -> None:
 def test_there_is_a_page_for_each_product_and_for_the_roles() -> None:
     pages = {path.stem for path in (REPO / "docs").glob("*.rst")}
     products = {path.parent.name for path in REPO.glob("_utils/corral/*/model.py")}
-    products -= {"uplink"}  # it is of two of them, and on the page of the first
     assert pages == products | {"semantics", "roles", "ovs_status", "topology", "compat"}
     assert all(snippets(REPO / "docs" / f"{page}.rst") for page in products)
