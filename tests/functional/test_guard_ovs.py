@@ -105,6 +105,7 @@ def test_a_change_that_leaves_the_host_reached_is_kept(state: Any, switch: Modul
         {OTHER: {**AS_IT_IS[OTHER], "ports": {NEAR: {}}}},
         {**AS_IT_IS, OTHER: {**AS_IT_IS[OTHER], "ports": {NEAR: {}}}, BRIDGE: without(NEAR)[BRIDGE]},
         declared(fail_mode="secure", flows=["priority=9,actions=drop"]),
+        declared(groups=["group_id=5,type=all"], flows=["priority=9,actions=group:5"]),
         {BRIDGE: None},
         {
             BRIDGE: None,
@@ -113,7 +114,7 @@ def test_a_change_that_leaves_the_host_reached_is_kept(state: Any, switch: Modul
     ],
     ids=[
         *("another vlan", "without the card", "without the port of the address", "bridge undeclared"),
-        *("card moved", "flows", "bridge removed", "card in a bond"),
+        *("card moved", "flows", "groups", "bridge removed", "card in a bond"),
     ],
 )
 def test_a_change_that_cuts_the_host_off_is_reverted(
@@ -121,6 +122,8 @@ def test_a_change_that_cuts_the_host_off_is_reverted(
 ) -> None:
     switch.vsctl("set", "port", NEAR, "external_ids:owner=somebody", "other_config:x=y")
     switch.run("ovs-ofctl", "add-flow", BRIDGE, "cookie=0x77,priority=3,tcp,actions=NORMAL")
+    switch.run("ovs-ofctl", "-OOpenFlow15", "add-group", BRIDGE, "group_id=7,type=all,bucket=NORMAL")
+    switch.run("ovs-ofctl", "-OOpenFlow15", "add-flow", BRIDGE, "priority=3,udp,actions=group:7")
     before, network = by_name(switch), net.network(MGMT)
     flows = all_flows(switch)
     answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=bridges)
@@ -136,8 +139,12 @@ def test_a_change_that_cuts_the_host_off_is_reverted(
 
 
 def all_flows(switch: ModuleType) -> list[str]:
-    shown = switch.run("ovs-ofctl", "--names", "--no-stats", "dump-flows", BRIDGE)
-    return sorted(line.strip() for line in shown.splitlines() if "actions=" in line)
+    """Return the flows and groups of the bridge."""
+    look = ("ovs-ofctl", "-OOpenFlow14", "--names", "--no-stats")
+    shown = switch.run(*look, "dump-flows", BRIDGE).splitlines()
+    shown += switch.run(*look, "dump-groups", BRIDGE).splitlines()
+    # A flag of the message that makes a flow; OpenFlow 1.0 always has it.
+    return sorted(line.strip().replace("reset_counts ", "") for line in shown if "actions=" in line)
 
 
 @pytest.mark.parametrize("number", range(RUNS))

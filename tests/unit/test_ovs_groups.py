@@ -53,3 +53,12 @@ def test_records_name_what_is_there_and_ours_at_every_moment() -> None:
 def test_without_ovs_ofctl_a_group_is_shown_as_declared() -> None:
     found = groups.as_declared(["type=all , group_id=0x10 ,bucket=drop"])
     assert found.declared == {"16": "type=all ,bucket=drop"}
+
+
+def test_the_way_back_leaves_alone_what_others_made_meanwhile() -> None:
+    now = Groups({"1": "type=ff", "5": "type=all", "6": "type=all"}, {}, {ME: frozenset({"1", "5"})})
+    assert list(groups.back("br0", now, {"1": "type=all", "2": "type=all"})) == [
+        Change(("br0", "groups", "1"), "type=ff", "type=all"),
+        Change(("br0", "groups", "2"), None, "type=all"),
+        Change(("br0", "groups", "5"), "type=all", None),
+    ]

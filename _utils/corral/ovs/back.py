@@ -17,7 +17,18 @@ from corral.errors import Refused
 from corral.guard import Undo
 from corral.ovs.checks import SECRETS
 from corral.ovs.flows import Flow
-from corral.ovs.host import CHILDREN, MAPS, Host, Spec, of_bridges, of_columns, of_flows, of_switch
+from corral.ovs.groups import Groups, written
+from corral.ovs.host import (
+    CHILDREN,
+    MAPS,
+    Host,
+    Spec,
+    of_bridges,
+    of_columns,
+    of_flows,
+    of_groups,
+    of_switch,
+)
 from corral.ovs.parts import ROOT
 
 Place = tuple[str, str, Spec]  # bridge, kind, spec
@@ -25,11 +36,18 @@ LOCAL = {"type": "internal"}  # the own port of a bridge that has just been made
 UNSAID = ("error", *CHILDREN)  # of a spec: what is no setting of the object itself
 
 
-def undo(todo: Todo, current: Host, flows: Mapping[str, Mapping[str, Flow]]) -> Undo:
+def undo(
+    todo: Todo,
+    current: Host,
+    flows: Mapping[str, Mapping[str, Flow]],
+    groups: Mapping[str, Groups] | None = None,
+) -> Undo:
     """Return what leads back from a plan.
 
     flows
         All flows of the bridges whose flows the plan may take with it, by bridge and match.
+    groups
+        All groups of these bridges.
 
     Raises ``Refused`` where a secret would be lost that Corral does not keep.
     """
@@ -54,6 +72,9 @@ def undo(todo: Todo, current: Host, flows: Mapping[str, Mapping[str, Flow]]) -> 
         "flows": {
             bridge: {key: [flow.text, flow.cookie] for key, flow in found.items()}
             for bridge, found in flows.items()
+        },
+        "groups": {
+            bridge: [dict(found.here), written(found.records)] for bridge, found in (groups or {}).items()
         },
         "owners": {
             name: mark
@@ -244,12 +265,13 @@ def marks(data: Mapping[str, Any]) -> dict[Path, str]:
 
 
 def flows_at_risk(todo: Iterable[Change]) -> list[str]:
-    """Return the bridges whose flows a plan may change or take with it."""
+    """Return the bridges whose flows and groups a plan may change or take with it."""
     return sorted(
         {
             change.path[0]
             for change in todo
             if of_flows(change)
+            or of_groups(change)
             or (of_bridges(change) and (len(change.path) == 1 or change.path[1] not in CHILDREN))
         }
     )

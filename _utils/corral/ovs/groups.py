@@ -124,6 +124,17 @@ def changes(bridge: str, groups: Groups, maker: str, exact: bool) -> Iterator[Ch
         yield Change((bridge, "groups", key), groups.here.get(key, GONE), None)
 
 
+def back(bridge: str, groups: Groups, was: Mapping[str, str]) -> Iterator[Change]:
+    """Yield what leads back to the groups that were there; others' new ones stay."""
+    for key, text in was.items():
+        if groups.here.get(key) != text:
+            yield Change((bridge, "groups", key), groups.here.get(key), text)
+    ours = frozenset().union(*groups.records.values())
+    for key, text in groups.here.items():
+        if key in ours and key not in was:
+            yield Change((bridge, "groups", key), text, None)
+
+
 def claimed(todo: Iterable[Change], bridge: str, before: Records, maker: str) -> dict[str, frozenset[str]]:
     """Return the records with the groups in them that a plan makes: what is ours now is nobody else's."""
     new = {change.path[2] for change in _of(todo, bridge) if change.new is not None}

@@ -89,6 +89,8 @@ class OpenFlow:
                 raise Unavailable(f"ovs-ofctl cannot read the groups of {bridge}: {_said(done.stderr)}")
             here = done.stdout
             version = next((long for short, long in SPOKEN.items() if f"({short})" in here), version)
+        if not declared:
+            return Groups(of_groups.parse(here), {}, records)
         lines, ports = of_groups.numbered(bridge, declared, made)
         shown, said = group_mods(_program(), version, (f"add {line}" for line in lines), self.timeout)
         if said:

@@ -9,6 +9,7 @@ from typing import Any
 from corral.change import Change
 from corral.converge import ATTEMPTS
 from corral.errors import Conflict
+from corral.ovs import groups
 from corral.ovs.back import back, marks
 from corral.ovs.flows import PREFIX, Flow, commands
 from corral.ovs.host import Host
@@ -58,7 +59,7 @@ class _Reverting(Wire):
             self._applied(wanted)
 
     def restore_flows(self) -> None:
-        """Put back the flows that are missing, and take away those of ours that were not there."""
+        """Put back the flows and groups that are missing, and take away ours that were not there."""
         now = self.look()
         for bridge, was in self.data["flows"].items():
             if bridge in now.bridges:
@@ -74,5 +75,11 @@ class _Reverting(Wire):
         for key, flow in here.items():
             if key not in was and flow.cookie >> 32 == PREFIX:
                 lines += commands([Change((bridge, "flows", key), flow.text, None)], flow.cookie)
-        if lines:
-            switch.write(bridge, lines)
+        found = self._all_groups(bridge, now)
+        before, records = self.data["groups"].get(bridge, (found.here, groups.written(found.records)))
+        todo = list(groups.back(bridge, found, before))
+        if lines or todo:
+            around = list(groups.makings(todo, bridge)), list(groups.removals(todo, bridge))
+            switch.write(bridge, lines, *around)
+        if groups.records(records) != found.records:
+            self.database.transact([groups.recorded(bridge, found.records, groups.records(records))])

@@ -150,7 +150,8 @@ class Wire(converge.Wire[Host, Switch]):
 
     def undo(self, todo: converge.Todo, current: Host, desired: Switch) -> Undo:
         there = [name for name in flows_at_risk(todo) if name in current.bridges]
-        return undo(todo, current, {name: self._all_flows(name, current) for name in there})
+        flows = {name: self._all_flows(name, current) for name in there}
+        return undo(todo, current, flows, {name: self._all_groups(name, current) for name in there})
 
     def _all_flows(self, bridge: str, current: Host) -> dict[str, Flow]:
         """Return all flows of a bridge; none where none can be read, which is where none can be written."""
@@ -158,6 +159,13 @@ class Wire(converge.Wire[Host, Switch]):
             openflow = self._openflow({}, current.bridges[bridge])
             return dict(openflow.difference(bridge, [], 0, (), ()).here)
         return {}
+
+    def _all_groups(self, bridge: str, current: Host) -> groups.Groups:
+        """Return all groups of a bridge; none where none can be read."""
+        records = groups.records(mapping(current.rows.bridges[bridge]["external_ids"]))
+        with contextlib.suppress(Refused, Unavailable):
+            return self._openflow({}, current.bridges[bridge]).groups(bridge, [], (), True, records)
+        return groups.Groups()
 
     def apply(self, todo: converge.Todo, current: Host, desired: Switch) -> None:
         """Write a plan as one transaction, wait for ovs-vswitchd, and raise ``Refused`` with its errors."""
