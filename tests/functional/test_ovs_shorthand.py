@@ -139,3 +139,15 @@ def test_wrong_shorthand(state: Any, bridges: ModuleType, declared: dict[str, An
     before = bridges.configuration()
     assert_failed(state("ovs.switch_managed", "switch", bridges=declared), sentence)
     assert bridges.configuration() == before
+
+
+def test_a_fake_bridge_gets_another_parent(state: Any, bridges: ModuleType) -> None:
+    """With what is on it: a guest's port keeps its row, and so its number in the statistics."""
+    bridges.vsctl("add-br", FAKE, A, "5")
+    bridges.vsctl("add-port", FAKE, "vnet92", "--", "set", "interface", "vnet92", "type=internal")
+    kept = bridges.uuid("Port", "vnet92")
+    moved = state("ovs.bridge_present", FAKE, parent=B, vlan=7)
+    assert moved["result"] is True, moved
+    assert (bridges.vsctl("br-to-parent", FAKE), bridges.vsctl("br-to-vlan", FAKE)) == (B, "7")
+    assert bridges.vsctl("list-ports", FAKE) == "vnet92"
+    assert bridges.uuid("Port", "vnet92") == kept

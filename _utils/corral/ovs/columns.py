@@ -99,8 +99,10 @@ def changes(current: Mapping[tuple[str, str], Record], declared: Declared) -> It
     for table, records in declared.items():
         for name, columns in records.items():
             record = current.get((table, name))
-            if record is not None:
-                for column, value in columns.items():
+            for column, value in columns.items():
+                if record is None and value is not None:  # there is no Open vSwitch yet
+                    yield Change((table, name, column), None, value)
+                elif record is not None:
                     yield from _column((table, name, column), record, value)
 
 

@@ -92,18 +92,20 @@ def bridges_needed(todo: Todo, current: Host) -> dict[str, Path]:
 
 def records_needed(todo: Todo, current: Host, declared: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """Yield a sentence for each record that ``db`` speaks of and that neither is there nor is made."""
-    after = advance(current.bridges, todo) if declared else {}
-    made_here = {
-        *after,
-        *(name for spec in after.values() for kind in CHILDREN for name in spec.get(kind, ())),
-    }
-    bonds = (bond for spec in after.values() for bond in spec.get("bonds", {}).values())
-    made_here |= {member for bond in bonds for member in bond["members"]}
+    made_here = _made(advance(current.bridges, todo)) if declared else {}
     for table, records in declared.items():
         for name in records:
             record = current.columns.get((table, name))
-            if record is None or (record.row is None and name not in made_here):
+            if record is None or (record.row is None and name not in made_here.get(table, ())):
                 yield f"db.{table}.{name}: there is no such record."
+
+
+def _made(bridges: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """Return the names of the records that there are of a switch, by table."""
+    ports = {name for spec in bridges.values() for kind in CHILDREN for name in spec.get(kind, ())}
+    bonds = [bond for spec in bridges.values() for bond in spec.get("bonds", {}).values()]
+    members = {member for bond in bonds for member in bond["members"]}
+    return {"Bridge": {*bridges}, "Port": {*bridges, *ports}, "Interface": {*bridges, *ports, *members}}
 
 
 def interfaces_touched(todo: Todo, current: Host) -> set[str]:

@@ -17,6 +17,7 @@ from corral.ovs import columns, flows, groups
 from corral.ovs.checks import SECRETS
 from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, QUIET, Bridges, Host, Spec, copied, made, step
 from corral.ovs.model import Switch
+from corral.ovs.options import OPTIONS
 from corral.ovs.parts import HANGS, MANY, PARTS, ROOT
 from corral.ovs.results import check_bond, check_mirror, check_part, check_type, check_vlans
 from corral.ovs.shorthand import Wanted, written_out
@@ -124,6 +125,8 @@ class _Planner:
 
     def _doom_port(self, name: str, on: str | None = None) -> None:
         holder = self.holders.get(name)
+        if holder and (self._spec(holder) or {}).get("fake_bridge") and holder[-1] == name:
+            raise Refused(f"ports.{name}: is a fake bridge and goes only with bridges.{name}: null")
         if holder and holder[-1] == name and on in (None, holder[0]):
             self.doomed[holder] = "declared"
 
@@ -223,12 +226,13 @@ class _Planner:
 
     def _port(self, path: Path, declared: Mapping[str, Any]) -> None:
         there = self.holders.get(path[-1]) == path
+        moved = [] if there else self._on_fake(path, declared)
         if not there:
             self._release(path[-1], path)
         spec = self._spec(path) if there else self.displaced.get(("ports", path[-1]))
         if path[0] == path[-1] and "type" in declared:
             declared = {**declared, "type": "internal"}  # the local port's default
-        new = self._merged("ports", path, spec or FRESH["ports"], declared)
+        new = self._merged("ports", path, self._of_type(spec or FRESH["ports"], declared), declared)
         if not there or {"type", "options"} & declared.keys():
             check_type(path, new)
         check_vlans(path, new, declared)
@@ -238,6 +242,32 @@ class _Planner:
         else:
             self._emit(path, None, new)
             self._hold(path, new)
+        for old, child in moved:
+            self.doomed[old] = "declared"
+            self.remove(old)
+            place = (path[0], *old[1:])
+            self._emit(place, None, {**child, "tag": new.get("tag")})
+            self._hold(place, child)
+
+    def _on_fake(self, path: Path, declared: Mapping[str, Any]) -> list[tuple[Path, Spec]]:
+        """Return what is on a fake bridge that gets another parent and is not declared: it goes along."""
+        holder = self.holders.get(path[-1])
+        fake = self._spec(holder) if holder else None
+        if not (holder and fake and fake.get("fake_bridge") and declared.get("fake_bridge")):
+            return []
+        return [
+            (other, {key: value for key, value in spec.items() if key != "error"})
+            for other, spec in self._children(holder[0])
+            if other != holder and spec.get("tag") == fake.get("tag") and other[2] not in self.claims
+        ]
+
+    def _of_type(self, spec: Spec, declared: Mapping[str, Any]) -> Spec:
+        """Return a port's spec without the options that the type declared for it does not have."""
+        known = OPTIONS.get(str(declared.get("type") or DEFAULTS["ports"]["type"]))
+        if "type" not in declared or declared["type"] == spec.get("type") or "options" not in spec:
+            return spec
+        kept = {key: value for key, value in spec["options"].items() if known and key in known}
+        return {**spec, "options": kept}
 
     def _bond(self, path: Path, declared: Mapping[str, Any]) -> None:
         there = self.holders.get(path[-1]) == path
