@@ -129,6 +129,19 @@ def test_wrong_flows(
     assert (flows(), switch.configuration()) == before
 
 
+def test_a_bridge_learns_another_version_with_its_flows(
+    state: Any, flows: Callable[[], list[str]], switch: ModuleType
+) -> None:
+    """Before that it cannot be asked for them in the version that is declared."""
+    switch.vsctl("set", "bridge", A, "protocols=OpenFlow10")
+    declared = {"protocols": ["OpenFlow13"], "flows": ["in_port=brt-p1,actions=drop"]}
+    preview = state("ovs.bridge_present", A, test=True, **declared)
+    run = state("ovs.bridge_present", A, **declared)
+    assert (run["result"], run["changes"]) == (True, preview["changes"]), run
+    assert state("ovs.bridge_present", A, **declared)["changes"] == {}
+    assert "in_port" in switch.run("ovs-ofctl", "-OOpenFlow13", "dump-flows", A)
+
+
 def test_a_bridge_without_a_version_for_bundles(
     state: Any, flows: Callable[[], list[str]], switch: ModuleType
 ) -> None:

@@ -26,7 +26,7 @@ from corral.ovs.flows import cookie as flow_cookie
 from corral.ovs.host import Host, Spec, of_flows, of_groups
 from corral.ovs.model import Switch
 from corral.ovs.needs import interfaces_touched, lacking, records_needed
-from corral.ovs.ofctl import OpenFlow
+from corral.ovs.ofctl import BUNDLES, OpenFlow
 from corral.ovs.operations import Operation, operations, select
 from corral.ovs.ovsdb import TIMEOUT, Database, JsonRpc, Late
 from corral.ovs.parts import ROOT
@@ -119,7 +119,7 @@ class Wire(converge.Wire[Host, Switch]):
             flows, openflow = bridge["flows"], self._openflow(bridge, spec)
             there = _connected(name, spec) if spec else set()
             made = there | self._names(name)
-            if spec:
+            if spec and _in_common(bridge, spec):
                 found[name] = openflow.difference(name, flows, flow_cookie(self.maker), made, there)
             else:
                 found[name] = as_declared(openflow.spelt(name, flows, made))
@@ -135,7 +135,8 @@ class Wire(converge.Wire[Host, Switch]):
             made = self._names(name) | (_connected(name, spec) if spec else set())
             records = groups.records(mapping(row["external_ids"])) if row else {}
             openflow = self._openflow(bridge, spec)
-            found[name] = openflow.groups(name, bridge["groups"], made, spec is not None, records)
+            there = spec is not None and _in_common(bridge, spec)
+            found[name] = openflow.groups(name, bridge["groups"], made, there, records)
         return found
 
     def _names(self, bridge: str) -> set[str]:
@@ -203,8 +204,10 @@ class Wire(converge.Wire[Host, Switch]):
         self.database.transact([groups.recorded(bridge, before, after)])
 
     def _openflow(self, declared: Spec, bridge: Spec | None) -> OpenFlow:
-        protocols = declared["protocols"] if "protocols" in declared else (bridge or {}).get("protocols")
-        return OpenFlow(protocols or (), self.timeout)
+        spoken = (bridge or {}).get("protocols")
+        protocols = declared.get("protocols", spoken)
+        both = [version for version in protocols or () if version in (spoken or ())]
+        return OpenFlow(both or protocols or (), self.timeout)
 
     def _applied(self, wanted: int) -> None:
         """Wait until ovs-vswitchd has applied a configuration (ovs-vswitchd.conf.db(5), cur_cfg)."""
@@ -231,6 +234,12 @@ class Wire(converge.Wire[Host, Switch]):
 
     def close(self) -> None:
         self.database.close()
+
+
+def _in_common(declared: Spec, bridge: Spec) -> bool:
+    """Whether a bridge, as it is, can be asked in a version of OpenFlow that is declared for it."""
+    wanted, spoken = declared.get("protocols"), bridge.get("protocols")
+    return not (wanted and spoken) or not {*wanted}.isdisjoint({*spoken} & {*BUNDLES})
 
 
 def _connected(name: str, bridge: Spec) -> set[str]:
