@@ -56,7 +56,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"mtu": 9000}, f"links.{BRIDGE}.mtu: 9000 is more than the 1500 of {NEAR}."),
     ({"mtu": 1400, "ports": {NEAR: {}, BRIDGE: {"mtu": 1300}}}, f"ports.{BRIDGE}.mtu: is declared as mtu of"),
     ({"persist": "netplan"}, f"links.{BRIDGE}.persist: 'netplan' is not valid"),
-    ({"persist": "auto"}, f"links.{BRIDGE}.persist: nothing on this host brings links up"),
+    ({"persist": "ifcfg"}, f"links.{BRIDGE}.persist: ifcfg is not on this host."),
     ({"datapath": "netdev"}, f"bridges.{BRIDGE}.datapath: unknown key"),
     ({"guard": {"within": "1s"}}, "guard.within: 1 s is not between 3 s and 60 m"),
     (
