@@ -46,7 +46,8 @@ class OpenFlow:
         Raises ``Invalid`` with what ovs-ofctl says about a flow that it cannot read.
         """
         spelt = self.spelt(bridge, declared, made)
-        late = [flow for flow in spelt if any(f'"{name}"' in flow for name in made if name not in there)]
+        missing = {f'"{name}"' for name in made if name not in there}
+        late = dict.fromkeys(flow for flow in spelt if missing & set(re.findall(r'"[^"]+"', flow)))
         text = "".join(f"cookie={cookie:#x},{flow}\n" for flow in spelt if flow not in late)
         done = self._run(bridge, "diff-flows", bridge, "/dev/stdin", text=text)
         if done.returncode not in (0, DIFFERENT):
