@@ -12,10 +12,14 @@ from tests.support.three_hosts import fleet, three  # noqa: F401  (fixtures)
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> Iterator[None]:
-    """What is started here can be interrupted, also where a shell runs the tests in its background.
+    """What is started here hears signals, also where the tests run in a shell's background, or by nohup(1).
 
-    Such a shell has them ignore interrupts, and what they start inherits that.
+    Those have them ignore an interrupt or a hangup, and what they start inherits that.
     """
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    }
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
