@@ -16,8 +16,9 @@ from tests.support.guard_net import NEAR
 
 BRIDGE = "brt-ovs-g"
 PROBES = ["gateway", {"ping": net.BEYOND}]
-HOLD = {"within": "3s", "probes": PROBES, "hold": True}
-LAST = {"within": "3s"}
+HOLD = {"within": "5m", "probes": PROBES, "hold": True}
+LAST = {"within": "5m"}
+SHORT = {"within": "3s"}  # only where it is to run out
 SWITCH = {BRIDGE: {"datapath_type": "netdev", "ports": {NEAR: {}}}}
 ADDRESSES = [f"{net.HERE}/24", f"{net.HERE6}/64"]
 ROUTES = [{"to": "default", "via": net.THERE6}]
@@ -41,11 +42,11 @@ def look(switch: ModuleType) -> Any:
     return {**switch.configuration(), "next_cfg": 0}, net.network(NEAR)
 
 
-def begin(state: Any) -> None:
+def begin(state: Any, hold: dict[str, Any] = HOLD) -> None:
     """Do the first two of three states, after which the host is cut off."""
-    first = state("ovs.switch_managed", "switch", bridges=SWITCH, guard=HOLD)
+    first = state("ovs.switch_managed", "switch", bridges=SWITCH, guard=hold)
     assert first["result"] is True, first
-    assert state("link.managed", NEAR, guard=HOLD, **GONE)["result"] is True
+    assert state("link.managed", NEAR, guard=hold, **GONE)["result"] is True
     armed = hand.status()["armed"]
     assert (armed["name"], armed["products"]) == (f"switch, {NEAR}", ["ovs", "link"])
     assert armed["watched"] is True
@@ -89,7 +90,7 @@ def test_all_is_reverted_when_the_last_is_wrong(
 ) -> None:
     before = look(switch)
     begin(state)
-    answer = state("link.managed", name, guard=LAST, **declared)
+    answer = state("link.managed", name, guard=SHORT, **declared)
     assert_failed(answer, "The change was reverted: ", sentence)
     assert "Even so" not in answer["comment"], answer["comment"]
     assert look(switch) == before
@@ -117,7 +118,7 @@ def test_what_has_no_guard_is_refused_while_one_is_held(state: Any, switch: Modu
 
 def test_a_run_that_ends_before_the_last_state_is_reverted(switch: ModuleType) -> None:
     before = look(switch)
-    with runs.run("ovs", "switch", SWITCH, HOLD) as child:
+    with runs.run("ovs", "switch", SWITCH, {**HOLD, "within": "15s"}) as child:
         answer = runs.answer(child)
     assert answer is not None and answer["result"] is True, answer
     runs.watchdog_ended()
@@ -128,9 +129,9 @@ def test_a_run_that_ends_before_the_last_state_is_reverted(switch: ModuleType) -
 
 def test_a_held_guard_that_nobody_ends_is_reverted_in_time(state: Any, switch: ModuleType) -> None:
     before = look(switch)
-    begin(state)
+    begin(state, {**HOLD, "within": "15s"})
     runs.reverted()
     assert look(switch) == before
     answer = state("link.managed", BRIDGE, guard=LAST, **OWN)
-    assert_failed(answer, "guard: what goes before this was reverted: nobody has said within 3 s that")
+    assert_failed(answer, "guard: what goes before this was reverted: nobody has said within 15 s that")
     runs.nothing_is_armed()

@@ -134,7 +134,7 @@ def test_a_gateway_that_answers_no_ping_is_asked_by_arp(state: Any) -> None:
     net.mute()
     preview = state("link.managed", NEAR, test=True, guard=True, **CUT_OFF)
     assert f"unless gateway {net.THERE} answer" in preview["comment"]
-    assert state("link.managed", NEAR, guard=GUARD, **OTHERS)["result"] is True
+    assert state("link.managed", NEAR, guard=LONG, **OTHERS)["result"] is True
     assert_failed(state("link.managed", NEAR, guard=GUARD, **CUT_OFF), f"gateway {net.THERE} did not answer")
 
 
@@ -349,11 +349,11 @@ def test_routes_lead_back(state: Any) -> None:
     assert_failed(answer, "The change was reverted: gateway ")
     assert net.network(NEAR) == before
     net.there("address", "add", "192.0.2.10/24", "dev", net.FAR)
-    other = state("link.managed", NEAR, guard=GUARD, gateway="192.0.2.10")
+    other = state("link.managed", NEAR, guard=LONG, gateway="192.0.2.10")
     assert other["result"] is True, "another gateway that answers is as good"
     assert state("link.managed", NEAR, gateway=None)["result"] is True
     routes = [{"to": "203.0.113.0/24", "via": net.THERE}]
-    kept = state("link.managed", NEAR, guard=GUARD, routes=routes)
+    kept = state("link.managed", NEAR, guard=LONG, routes=routes)
     assert kept["result"] is True, kept
     before = net.network(NEAR)
     answer = state("link.managed", NEAR, guard=GUARD, routes=[], **CUT_OFF)
@@ -403,6 +403,6 @@ def test_after_a_reboot_files_lead_back_before_the_network_is_set_up(
 def test_without_a_watchdog_nothing_is_changed(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watchdog, "PROGRAM", Path("/nowhere/program.py"))
     before = net.network(NEAR)
-    assert_failed(state("link.managed", NEAR, guard=GUARD, **OTHERS), "The watchdog was not ready")
+    assert_failed(state("link.managed", NEAR, guard=LONG, **OTHERS), "The watchdog was not ready")
     assert net.network(NEAR) == before
     assert journal.read() is None

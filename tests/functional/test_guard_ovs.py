@@ -82,16 +82,16 @@ def _sorted(value: Any) -> Any:
 
 def test_a_change_that_leaves_the_host_reached_is_kept(state: Any, switch: ModuleType) -> None:
     bridges = declared(ports={"brt-web0": {"type": "internal", "tag": 7}})
-    preview = state("ovs.switch_managed", "switch", test=True, guard=GUARD, bridges=bridges)
+    preview = state("ovs.switch_managed", "switch", test=True, guard=LONG, bridges=bridges)
     assert preview["comment"] == (
-        f"1 change would be made and reverted unless ping {net.THERE} answer within 3 s."
+        f"1 change would be made and reverted unless ping {net.THERE} answer within 300 s."
     )
-    answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=bridges)
+    answer = state("ovs.switch_managed", "switch", guard=LONG, bridges=bridges)
     assert (answer["result"], answer["changes"]) == (True, preview["changes"]), answer
     assert runs.outcome() == "kept"
     runs.nothing_is_armed()
     before = switch.configuration()
-    again = state("ovs.switch_managed", "switch", guard=GUARD, bridges=bridges)
+    again = state("ovs.switch_managed", "switch", guard=LONG, bridges=bridges)
     assert (again["result"], again["changes"]) == (True, {})
     assert switch.configuration() == before
 
@@ -276,7 +276,7 @@ def test_a_secret_is_not_in_the_journal_and_its_port_does_not_go_under_a_guard(
     with_tunnel = declared(ports=tunnel)
     assert state("ovs.switch_managed", "switch", bridges=with_tunnel)["result"] is True
     switch.vsctl("set", "interface", "brt-vx0", "options:psk=swordfish")
-    answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=AS_IT_IS)
+    answer = state("ovs.switch_managed", "switch", guard=LONG, bridges=AS_IT_IS)
     assert_failed(answer, f"guard: bridges.{BRIDGE}.ports.brt-vx0 would go with its psk")
     tunnel["brt-vx0"]["options"]["key"] = 8
     with runs.run("ovs", "switch", declared(ports=tunnel), LONG, held=True) as child:
@@ -293,7 +293,7 @@ def test_a_port_that_ovs_refuses_is_told_and_stays_where_the_host_is_reached(sta
     """A guard is about being reached, and not about success."""
     tunnel = {"type": "vxlan", "options": {"remote_ip": "192.0.2.7", "key": 7}}
     bridges = declared(ports={"brt-vx0": tunnel, "brt-vx1": tunnel})
-    answer = state("ovs.switch_managed", "switch", guard=GUARD, bridges=bridges)
+    answer = state("ovs.switch_managed", "switch", guard=LONG, bridges=bridges)
     assert answer["result"] is False
     assert "ovs-vswitchd could not set up brt-vx" in answer["comment"], answer
     assert "reverted" not in answer["comment"]

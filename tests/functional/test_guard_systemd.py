@@ -64,7 +64,7 @@ def test_older_units_are_replaced(state: Any) -> None:
     (name, *_) = unit.texts()
     unit.WANTS.mkdir(exist_ok=True)
     (unit.UNITS / name).write_text("older")
-    assert state("link.managed", NEAR, guard=GUARD, mtu=1400)["result"] is True
+    assert state("link.managed", NEAR, guard=LONG, mtu=1400)["result"] is True
     assert (unit.UNITS / name).read_text() == unit.texts()[name]
 
 

@@ -95,7 +95,7 @@ def test_four_ways(four_ways: State) -> None:
         look=look,
         disturb=back_on_the_card,
         drift={f"{NEAR}.addresses.{net.HERE}/24": {"old": f"{net.HERE}/24", "new": None}},
-        guard=GUARD,
+        guard=LONG,
         **CARD,
     )
     assert set(made) == {
@@ -127,7 +127,7 @@ def test_a_connection_outlives_it(state: State) -> None:
             assert server.stdout is not None
             server.stdout.readline()
             with socket.create_connection((net.THERE, 7), 5) as spoken:
-                assert state("ovs.uplink_managed", BRIDGE, guard=GUARD, **CARD)["result"] is True
+                assert state("ovs.uplink_managed", BRIDGE, guard=LONG, **CARD)["result"] is True
                 spoken.sendall(b"still")
                 assert spoken.recv(9) == b"still"
         finally:
@@ -205,7 +205,7 @@ def test_killed_at_any_call_the_next_run_ends_right(state: State, switch: Module
         with runs.run("uplink", BRIDGE, CARD, LONG, at=step) as child:
             answer = runs.answer(child)
         runs.watchdog_ended()
-        assert state("ovs.uplink_managed", BRIDGE, guard=GUARD, **CARD)["result"] is True, step
+        assert state("ovs.uplink_managed", BRIDGE, guard=LONG, **CARD)["result"] is True, step
         assert (held(BRIDGE), held(NEAR)) == (AS_IT_WAS, BARE), step
         runs.nothing_is_armed()
         switch.vsctl("del-br", BRIDGE)
@@ -238,7 +238,7 @@ def test_over_a_bridge_that_is_there(state: State, switch: ModuleType) -> None:
     """Its MAC address is its own; the neighbours are told."""
     assert state("ovs.bridge_present", BRIDGE, datapath_type="netdev")["result"] is True
     ip("address", "add", "198.51.100.77/32", "dev", BRIDGE)
-    assert state("ovs.uplink_managed", BRIDGE, guard=GUARD, **CARD)["result"] is True
+    assert state("ovs.uplink_managed", BRIDGE, guard=LONG, **CARD)["result"] is True
     assert held(BRIDGE)[0] == sorted([*ADDRESSES, "198.51.100.77"])
     assert switch.vsctl("get", "bridge", BRIDGE, "other_config") == "{}"
     known = json.loads(there("-json", "neigh", "show", net.HERE))
@@ -262,7 +262,7 @@ def test_only_what_is_declared(state: State) -> None:
 
 
 def test_a_bridge_that_was_taken_down(state: State) -> None:
-    assert state("ovs.uplink_managed", BRIDGE, guard=GUARD, **CARD)["result"] is True
+    assert state("ovs.uplink_managed", BRIDGE, guard=LONG, **CARD)["result"] is True
     ip("link", "set", BRIDGE, "down")
     assert not net.reached()
     answer = state("ovs.uplink_managed", BRIDGE, guard=False, **CARD)

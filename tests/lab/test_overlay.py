@@ -196,7 +196,7 @@ def test_a_pool_joins_by_the_name_of_a_bridge(three: Three) -> None:
     reserved = {**network, "subnet": "blue", "addresses": "10.1.0.10-10.1.0.19"}
     disk = str(Tree.prepare().disk)
     for one, replicas, wired in ((first, 2, reserved), (second, 1, network)):
-        applied(one, serving(dhcp={"range": "10.1.0.100-10.1.0.100"}))
+        applied(one, serving(dhcp={"range": "10.1.0.150-10.1.0.150"}))
         made = one.state("image.present", "small", source="file", format="raw", path=disk)
         assert made["result"] is True, made
         ready = {"ready": "lease" if "subnet" in wired else "none"}
@@ -205,7 +205,7 @@ def test_a_pool_joins_by_the_name_of_a_bridge(three: Three) -> None:
     assert first.in_guest("ov-blue", "10.1.0.11", "hostname").strip() == "web-001"
     second.endpoint("blue", "ov-blue", "10.1.0.200/24")
     assert second.reaches("blue", "10.1.0.10")
-    booting = ("-w", "50")
-    assert second.reaches("blue", "10.1.0.100", *booting), (
+    booting = ("-w", "300")
+    assert second.reaches("blue", "10.1.0.150", *booting), (
         "the other pool's guest, which leases from the range"
     )
