@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from corral.change import Path
 from corral.errors import Invalid
 from corral.ovs import rows
-from corral.ovs.checks import MARK
 from corral.ovs.host import NESTED, Host, made
 from corral.ovs.model import Switch
+from corral.ovs.own import MARK
 from corral.ovs.parts import HANGS, PARTS, each
 from corral.ovs.plan import MANAGED
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from corral.change import Change
 from corral.errors import Error, Refused
 from corral.ovs.back import back, flows_at_risk, marks, undo
-from corral.ovs.checks import MARK
 from corral.ovs.columns import Record, Type
 from corral.ovs.flows import Flow
 from corral.ovs.host import Host, advance
 from corral.ovs.model import Switch
 from corral.ovs.operations import operations
+from corral.ovs.own import MARK
 from corral.ovs.plan import plan
 from corral.ovs.rows import HIDDEN
 from tests.support import switches

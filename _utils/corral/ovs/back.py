@@ -15,7 +15,6 @@ from corral.change import Change, Path
 from corral.converge import Todo
 from corral.errors import Refused
 from corral.guard import Undo
-from corral.ovs.checks import SECRETS
 from corral.ovs.flows import Flow
 from corral.ovs.groups import Groups, written
 from corral.ovs.host import (
@@ -29,6 +28,7 @@ from corral.ovs.host import (
     of_groups,
     of_switch,
 )
+from corral.ovs.own import SECRETS
 from corral.ovs.parts import ROOT
 
 Place = tuple[str, str, Spec]  # bridge, kind, spec

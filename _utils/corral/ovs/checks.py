@@ -8,19 +8,12 @@ from typing import TYPE_CHECKING, Any
 from corral.model import dotted
 from corral.ovs.options import WATCHES, watch_faults
 from corral.ovs.options import faults as option_faults
+from corral.ovs.own import MARK, SECRETS, TABLES, is_own
 from corral.ovs.parts import HANGS, PARTS, ROOT
 
 if TYPE_CHECKING:
     from corral.ovs.model import Bond, Bridge, Port, Switch, _Attached
 
-MARK = "corral"  # the key of external_ids that says who made a row
-GROUPS = "corral-groups/"  # what the keys begin with that say who made which groups of a bridge
-SECRETS = ("psk",)  # options that are neither declared nor shown
-# Paths of changes to columns begin with a table's name, so no bridge may have it.
-TABLES = (
-    *("Open_vSwitch", "Bridge", "Port", "Interface", "Controller", "Manager", "Mirror", "NetFlow", "sFlow"),
-    *("IPFIX", "QoS", "Queue", "SSL", "AutoAttach", "Flow_Table", "Flow_Sample_Collector_Set", "Datapath"),
-)
 Where = tuple[str | int, ...]
 Fault = tuple[Where, str]  # where, and what is wrong there
 
@@ -236,11 +229,6 @@ def vlan_fault(tag: int | None, trunks: Sequence[int] | None, mode: str | None) 
     if trunks and (mode == "access" or (mode is None and tag is not None)):
         return "trunks", "an access port has no trunks; say vlan_mode: native-tagged or native-untagged"
     return None
-
-
-def is_own(key: str) -> bool:
-    """Whether a key of ``external_ids`` is Corral's own."""
-    return key == MARK or key.startswith(GROUPS)
 
 
 def _reserved(where: Where, used: bool) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from corral.change import Change, Path
 from corral.errors import Invalid
-from corral.ovs.checks import is_own
+from corral.ovs.own import is_own
 
 Spec = dict[str, Any]
 Declared = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -16,11 +16,11 @@ from typing import Any
 from corral.change import Change
 from corral.converge import Todo
 from corral.errors import Invalid, Refused
-from corral.ovs.checks import SECRETS, TABLES
 from corral.ovs.columns import Type
 from corral.ovs.host import CHILDREN, Host
 from corral.ovs.model import Switch
 from corral.ovs.options import OPTIONS
+from corral.ovs.own import SECRETS, TABLES
 from corral.ovs.plan import plan
 from corral.ovs.rows import HIDDEN
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from corral.change import Change
 from corral.errors import Invalid, Refused
-from corral.ovs.checks import GROUPS
 from corral.ovs.flows import in_actions, named, numbers
+from corral.ovs.own import GROUPS
 
 LOCAL = 0xFFFE  # the number of a bridge's own port (OpenFlow 1.3, 7.2.1)
 GONE = "not on the bridge"  # what is shown of a group that was ours and that somebody else took away

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from corral.change import Change, Path
-from corral.ovs.checks import TABLES
 from corral.ovs.columns import Record
 from corral.ovs.flows import Difference
 from corral.ovs.groups import Groups
+from corral.ovs.own import TABLES
 from corral.ovs.parts import HANGS, PARTS, ROOT
 
 Spec = dict[str, Any]

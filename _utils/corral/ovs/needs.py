@@ -7,8 +7,8 @@ from typing import Any
 
 from corral.change import Change, Path
 from corral.converge import Todo
-from corral.ovs.checks import TABLES
 from corral.ovs.host import CHILDREN, Host, advance, made, of_bridges
+from corral.ovs.own import TABLES
 
 OWN_DEVICES = ("internal", "tap")  # types of interfaces whose device on the host Open vSwitch makes
 

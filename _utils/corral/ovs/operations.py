@@ -9,7 +9,6 @@ from corral.change import Change, Path
 from corral.converge import Todo
 from corral.ovs import columns as db
 from corral.ovs import groups
-from corral.ovs.checks import MARK
 from corral.ovs.host import (
     CHILDREN,
     DEFAULTS,
@@ -26,6 +25,7 @@ from corral.ovs.host import (
     of_groups,
     of_switch,
 )
+from corral.ovs.own import MARK
 from corral.ovs.parts import HANGS, PARTS, ROOT, Part, each
 from corral.ovs.rows import (
     BOND,

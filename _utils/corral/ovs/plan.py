@@ -14,10 +14,10 @@ from corral.change import Change, Path
 from corral.converge import Todo
 from corral.errors import Refused
 from corral.ovs import columns, flows, groups
-from corral.ovs.checks import SECRETS
 from corral.ovs.host import CHILDREN, DEFAULTS, MAPS, QUIET, Bridges, Host, Spec, copied, made, step
 from corral.ovs.model import Switch
 from corral.ovs.options import OPTIONS
+from corral.ovs.own import SECRETS
 from corral.ovs.parts import HANGS, MANY, PARTS, ROOT
 from corral.ovs.results import check_bond, check_mirror, check_part, check_type, check_vlans
 from corral.ovs.shorthand import Wanted, written_out

@@ -11,9 +11,10 @@ from typing import Any
 from corral.change import Path
 from corral.errors import Invalid
 from corral.kinds import interface_name
-from corral.ovs.checks import NEEDS_LACP, SECRETS, needs_lacp, vlan_fault
+from corral.ovs.checks import NEEDS_LACP, needs_lacp, vlan_fault
 from corral.ovs.host import Spec
 from corral.ovs.options import TUNNELS, faults
+from corral.ovs.own import SECRETS
 from corral.ovs.parts import PARTS, ROOT
 
 

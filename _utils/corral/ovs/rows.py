@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from corral.change import Path
-from corral.ovs.checks import MARK, SECRETS, is_own
 from corral.ovs.host import DEFAULTS, QUIET, Bridges, Host, Row, Rows, Spec
+from corral.ovs.own import MARK, SECRETS, is_own
 from corral.ovs.parts import HANGS, PARTS, ROOT, Part
 
 # Columns that hold one value or a set, by the declaration's key.
